@@ -1,0 +1,1 @@
+//! Send to replicas, retry, verify.

@@ -1,0 +1,1 @@
+//! HTTP in, proof-carrying HTTP out.

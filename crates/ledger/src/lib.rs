@@ -1,0 +1,1 @@
+//! Bytes on disk: write-ahead log, Merkle log, exchanges, snapshots.

@@ -1,0 +1,1 @@
+//! The tokio driver: sockets, timers, disk, configuration, metrics.

@@ -1,0 +1,1 @@
+//! What a client needs to check a response, and nothing else.

@@ -1,0 +1,1 @@
+//! The pipeline around one ordering engine, sans-IO.

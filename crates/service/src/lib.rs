@@ -1,0 +1,1 @@
+//! What a user writes: the Service trait, its context and state; built-in services.

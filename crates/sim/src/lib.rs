@@ -1,0 +1,1 @@
+//! A virtual-time network around the production pipeline.

@@ -1,0 +1,50 @@
+//! What fills one slot.
+
+use crate::{
+    digest::{Digest, Signature},
+    ids::{ReplicaId, Slot},
+    request::Request,
+    time::UnixMillis,
+};
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// The command of a slot: items in order, at one agreed time.
+#[derive(BorshDeserialize, BorshSerialize, Clone, Debug, Eq, PartialEq)]
+pub struct Batch {
+    /// The primary's clock when it proposed; execution uses max(previous + 1, this).
+    pub time: UnixMillis,
+    /// What to execute, in this order.
+    pub items: Vec<Item>,
+}
+
+/// One thing to execute.
+#[derive(BorshDeserialize, BorshSerialize, Clone, Debug, Eq, PartialEq)]
+pub enum Item {
+    /// A client's request.
+    Request(Request),
+    /// A replica that lost its disk asks to vote again (rule 28a).
+    Rejoin(Rejoin),
+}
+
+/// A replica that lost its disk, with what a quorum of others said about where it may have voted.
+#[derive(BorshDeserialize, BorshSerialize, Clone, Debug, Eq, PartialEq)]
+pub struct Rejoin {
+    /// Who rejoins.
+    pub replica: ReplicaId,
+    /// A random value drawn at this start; an ordered nonce is never accepted again.
+    pub nonce: Digest,
+    /// Reports of a quorum of others.
+    pub reports: Vec<RejoinReport>,
+}
+
+/// One replica's signed answer to the nonce of a rejoining one.
+#[derive(BorshDeserialize, BorshSerialize, Clone, Debug, Eq, PartialEq)]
+pub struct RejoinReport {
+    /// Who reports.
+    pub reporter: ReplicaId,
+    /// The highest slot in which anybody may have voted, as the reporter sees it: its stable slot
+    /// plus the window.
+    pub window_end: Slot,
+    /// The reporter's vote key over (nonce, replica, window end).
+    pub signature: Signature,
+}
