@@ -12,6 +12,7 @@
 //! | [`response`] | an HTTP response as a service gives it |
 //! | [`batch`] | what fills one slot |
 //! | [`head`] | a signed tree head and the stable certificate built on it |
+//! | [`log`] | one place of the log: an entry and its exchange |
 //! | [`proven`] | a certified answer, and a gateway's refusal |
 //!
 //! Nothing here signs, hashes, reads a clock or touches a file.
@@ -21,6 +22,7 @@ pub mod committee;
 pub mod digest;
 pub mod head;
 pub mod ids;
+pub mod log;
 pub mod proven;
 pub mod request;
 pub mod response;
@@ -33,6 +35,7 @@ pub use committee::{Committee, CommitteeError, FaultModel};
 pub use digest::{Digest, PublicKey, Salt, Signature};
 pub use head::{Cosignature, Head, StableCertificate, StateRecord};
 pub use ids::{Chain, ChainError, Epoch, Index, ReplicaId, Slot, View};
+pub use log::{Exchange, LogItem};
 pub use proven::{EntryFacts, Proven, Refusal};
 pub use request::{ClientSignature, Request};
 pub use response::Response;
