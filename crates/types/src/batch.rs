@@ -7,6 +7,7 @@ use crate::{
     time::UnixMillis,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
+use std::sync::Arc;
 
 /// The command of a slot: items in order, at one agreed time.
 #[derive(BorshDeserialize, BorshSerialize, Clone, Debug, Eq, PartialEq)]
@@ -21,7 +22,7 @@ pub struct Batch {
 #[derive(BorshDeserialize, BorshSerialize, Clone, Debug, Eq, PartialEq)]
 pub enum Item {
     /// A client's request.
-    Request(Request),
+    Request(Arc<Request>),
     /// A replica that lost its disk asks to vote again (rule 28a).
     Rejoin(Rejoin),
 }

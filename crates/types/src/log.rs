@@ -2,6 +2,7 @@
 
 use crate::{request::Request, response::Response};
 use borsh::{BorshDeserialize, BorshSerialize};
+use std::sync::Arc;
 
 /// An entry's public text, and the private exchange behind it where there is one.
 #[derive(BorshDeserialize, BorshSerialize, Clone, Debug, Eq, PartialEq)]
@@ -16,7 +17,7 @@ pub struct LogItem {
 #[derive(BorshDeserialize, BorshSerialize, Clone, Debug, Eq, PartialEq)]
 pub struct Exchange {
     /// The request as it was ordered.
-    pub request: Request,
+    pub request: Arc<Request>,
     /// The response as it was executed.
     pub response: Response,
 }
