@@ -1,0 +1,55 @@
+//! What the root of a state is the hash of.
+//!
+//! - A key belongs to the *bucket* named by the first two bytes of its SHA-256.
+//! - A bucket's hash is SHA-256(0x00 || for each of its items, in order of keys: the key's length as
+//!   4 bytes big-endian, the key, SHA-256(value)). An empty bucket's is SHA-256(0x00).
+//! - A node's hash is SHA-256(0x01 || left || right); the root is 16 levels above the buckets.
+
+use quorate_types::Digest;
+use sha2::{Digest as _, Sha256};
+use std::sync::LazyLock;
+
+/// Levels of nodes above the buckets.
+pub(crate) const HEIGHT: usize = 16;
+
+/// The bucket of a key.
+pub(crate) fn place(key: &[u8]) -> u16 {
+    let [high, low, ..] = <[u8; 32]>::from(Sha256::digest(key));
+    u16::from_be_bytes([high, low])
+}
+
+/// The hash of a value.
+pub(crate) fn value_hash(value: &[u8]) -> Digest {
+    Digest(Sha256::digest(value).into())
+}
+
+/// The hash of a bucket with these items, which are in order of their keys.
+pub(crate) fn bucket_hash<'a>(items: impl Iterator<Item = (&'a [u8], Digest)>) -> Digest {
+    let mut hash = Sha256::new_with_prefix([0]);
+    for (key, value) in items {
+        // No key comes near 2^32 bytes: a request's head is bounded at some kilobytes.
+        let length = u32::try_from(key.len()).unwrap_or(u32::MAX);
+        hash.update(length.to_be_bytes());
+        hash.update(key);
+        hash.update(value);
+    }
+    Digest(hash.finalize().into())
+}
+
+/// The hash of a node.
+pub(crate) fn node_hash(left: &Digest, right: &Digest) -> Digest {
+    let hash = Sha256::new_with_prefix([1]).chain_update(left);
+    Digest(hash.chain_update(right).finalize().into())
+}
+
+/// The hash of an empty part of the tree, so many levels above its buckets, at most [`HEIGHT`].
+pub(crate) fn empty(levels: usize) -> Digest {
+    static EMPTY: LazyLock<[Digest; HEIGHT + 1]> = LazyLock::new(|| {
+        let mut levels = [bucket_hash(std::iter::empty()); HEIGHT + 1];
+        for level in 1..=HEIGHT {
+            levels[level] = node_hash(&levels[level - 1], &levels[level - 1]);
+        }
+        levels
+    });
+    EMPTY[levels]
+}

@@ -1,0 +1,162 @@
+//! The replicated map from bytes to bytes.
+
+use crate::{
+    chunk::{CHUNKS, Chunk},
+    hash::place,
+    trie::{Item, Part, Root},
+};
+use bytes::Bytes;
+use quorate_types::Digest;
+use std::sync::Arc;
+
+/// A map from bytes to bytes with a SHA-256 root over its content.
+///
+/// The root depends on the content alone, not on the way that led to it. It is brought up to date
+/// by [`State::root`], which hashes again only what changed since. A clone costs one reference
+/// count and shares everything; each change after it copies about 4 kB. Beside its key and its
+/// value an item takes about 150 bytes; an empty state takes about 1 kB, a full tree about 5 MB.
+///
+/// Items are grouped in 65,536 buckets by the hash of their keys, so that a bucket of a large
+/// state stays short. Keys can be made to fall into one bucket, at 65,536 hashes each; whoever does
+/// so makes writes to that bucket slower in proportion, and nothing worse.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    root: Arc<Root>,
+    len: usize,
+    bytes: u64,
+}
+
+impl State {
+    /// An empty state.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes of all keys and values together.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Option<&Bytes> {
+        let key = key.as_ref();
+        self.root.bucket(place(key))?.find(key).map(|item| &item.value)
+    }
+
+    /// Sets a key; whether it was there before.
+    ///
+    /// The value is kept as it is: a small slice of a large buffer keeps the buffer.
+    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> bool {
+        let item = Item::new(key.as_ref(), value.into());
+        let (key_bytes, value_bytes) = (item.key.len() as u64, item.value.len() as u64);
+        let bucket = Arc::make_mut(&mut self.root).bucket_mut(place(key.as_ref()));
+        let old = bucket.insert(item);
+        match &old {
+            Some(old) => self.bytes -= old.value.len() as u64,
+            None => {
+                self.len += 1;
+                self.bytes += key_bytes;
+            }
+        }
+        self.bytes += value_bytes;
+        old.is_some()
+    }
+
+    /// Removes a key; whether it was there.
+    pub fn delete(&mut self, key: impl AsRef<[u8]>) -> bool {
+        let key = key.as_ref();
+        let place = place(key);
+        // A key that is not there changes nothing, so nothing is copied or hashed for it.
+        if self.root.bucket(place).is_none_or(|bucket| bucket.find(key).is_none()) {
+            return false;
+        }
+        let bucket = Arc::make_mut(&mut self.root).bucket_mut(place);
+        if let Some(old) = bucket.remove(key) {
+            self.len -= 1;
+            self.bytes -= (old.key.len() + old.value.len()) as u64;
+        }
+        true
+    }
+
+    /// All keys and values, by the buckets of the keys, then by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Bytes)> {
+        (0..=u8::MAX).flat_map(|number| self.group(number)).map(|item| (&*item.key, &item.value))
+    }
+
+    /// The SHA-256 root over all keys and values.
+    pub fn root(&mut self) -> Digest {
+        Root::rehash(&mut self.root)
+    }
+
+    /// One of the [`CHUNKS`] ranges of the state, with its path to the root; `None` for a number
+    /// past the last. Hashes a copy if the state changed since the last [`State::root`].
+    #[must_use]
+    pub fn chunk(&self, number: u16) -> Option<Chunk> {
+        let number = u8::try_from(number).ok()?;
+        let mut state = self.clone();
+        state.root();
+        let items = state.group(number).into_iter();
+        let items = items.map(|item| (Bytes::copy_from_slice(&item.key), item.value.clone()));
+        let (high, low) = (usize::from(number >> 4), usize::from(number & 15));
+        // An absent branch hashes like a new one.
+        let absent = Default::default();
+        let branch = state.root.child(high).unwrap_or(&absent);
+        let path = branch.siblings(low).chain(state.root.siblings(high)).collect();
+        Some(Chunk { items: items.collect(), path })
+    }
+
+    /// All chunks, in order.
+    pub fn chunks(&self) -> impl Iterator<Item = Chunk> {
+        let mut state = self.clone();
+        state.root();
+        (0..CHUNKS).filter_map(move |number| state.chunk(number))
+    }
+
+    /// The state that has the chunks' items.
+    ///
+    /// Chunks that were each verified against a root, all numbers once, make the state of that root;
+    /// the caller may compare [`State::root`] once more. Paths are not read here.
+    #[must_use]
+    pub fn from_chunks(chunks: impl IntoIterator<Item = Chunk>) -> Self {
+        let mut state = Self::new();
+        for (key, value) in chunks.into_iter().flat_map(|chunk| chunk.items) {
+            state.put(key, value);
+        }
+        state
+    }
+
+    /// The items of the buckets whose numbers begin with this byte, in order.
+    fn group(&self, number: u8) -> Vec<&Item> {
+        let mut items = Vec::new();
+        let branch = self.root.child(usize::from(number >> 4));
+        if let Some(group) = branch.and_then(|branch| branch.child(usize::from(number & 15))) {
+            group.items(&mut items);
+        }
+        items
+    }
+}
+
+impl<K: AsRef<[u8]>, V: Into<Bytes>> FromIterator<(K, V)> for State {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(items: I) -> Self {
+        let mut state = Self::new();
+        for (key, value) in items {
+            state.put(key, value);
+        }
+        state
+    }
+}

@@ -1,0 +1,203 @@
+//! The tree of a state in memory: four levels of sixteen-way branches above the buckets.
+//!
+//! Every part is shared by the states that were cloned from each other, and copied on the first
+//! change; so a clone costs one reference count, and a change after it copies one short path. A
+//! branch holds the hashes of its own part of the binary hash tree in one flat array. Parts that
+//! were never filled take no memory.
+
+use crate::hash::{bucket_hash, empty, node_hash, value_hash};
+use bytes::Bytes;
+use quorate_types::Digest;
+use std::sync::Arc;
+
+/// The whole tree.
+pub(crate) type Root = Branch<Branch<Group>>;
+/// The part of the tree that one chunk of state transfer carries: 256 buckets.
+pub(crate) type Group = Branch<Branch<Bucket>>;
+
+/// A part of the tree: a branch or a bucket. A `place` is a bucket's number, shifted to the left by
+/// the bits that were used on the way down.
+pub(crate) trait Part: Clone + Default {
+    /// Levels of the binary hash tree from the buckets to the top of this part.
+    const LEVELS: usize;
+
+    /// Whether no item is in it.
+    fn is_empty(&self) -> bool;
+
+    /// The bucket at a place, if it was ever filled.
+    fn bucket(&self, place: u16) -> Option<&Bucket>;
+
+    /// The bucket at a place, which is about to change.
+    fn bucket_mut(&mut self, place: u16) -> &mut Bucket;
+
+    /// The hash of the part, after hashing again what changed.
+    fn rehash(part: &mut Arc<Self>) -> Digest;
+
+    /// Appends the items of all its buckets, in order.
+    fn items<'a>(&'a self, out: &mut Vec<&'a Item>);
+}
+
+/// A key with its value.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) key: Box<[u8]>,
+    pub(crate) value: Bytes,
+    digest: Digest,
+}
+
+impl Item {
+    pub(crate) fn new(key: &[u8], value: Bytes) -> Self {
+        Self { key: key.into(), digest: value_hash(&value), value }
+    }
+}
+
+/// The items whose keys' hashes begin alike, by ascending key.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bucket {
+    items: Vec<Arc<Item>>,
+}
+
+impl Bucket {
+    /// The item of a key.
+    pub(crate) fn find(&self, key: &[u8]) -> Option<&Item> {
+        let position = self.position(key).ok()?;
+        self.items.get(position).map(|item| &**item)
+    }
+
+    /// Adds an item, and returns the one that it replaces.
+    pub(crate) fn insert(&mut self, item: Item) -> Option<Arc<Item>> {
+        match self.position(&item.key) {
+            Ok(position) => Some(std::mem::replace(&mut self.items[position], Arc::new(item))),
+            Err(position) => {
+                self.items.insert(position, Arc::new(item));
+                None
+            }
+        }
+    }
+
+    /// Takes the item of a key out.
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<Arc<Item>> {
+        let position = self.position(key).ok()?;
+        Some(self.items.remove(position))
+    }
+
+    fn position(&self, key: &[u8]) -> Result<usize, usize> {
+        self.items.binary_search_by(|item| (*item.key).cmp(key))
+    }
+}
+
+impl Part for Bucket {
+    const LEVELS: usize = 0;
+
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    fn bucket(&self, _: u16) -> Option<&Bucket> {
+        Some(self)
+    }
+
+    fn bucket_mut(&mut self, _: u16) -> &mut Bucket {
+        self
+    }
+
+    fn rehash(part: &mut Arc<Self>) -> Digest {
+        bucket_hash(part.items.iter().map(|item| (&*item.key, item.digest)))
+    }
+
+    fn items<'a>(&'a self, out: &mut Vec<&'a Item>) {
+        out.extend(self.items.iter().map(|item| &**item));
+    }
+}
+
+/// How many parts a branch has below it.
+const WIDTH: usize = 16;
+
+/// Sixteen parts and the four levels of hashes above them.
+#[derive(Clone, Debug)]
+pub(crate) struct Branch<C> {
+    children: [Option<Arc<C>>; WIDTH],
+    /// A binary heap: the hash of node `i` is over those of `2i+1` and `2i+2`; the last sixteen are
+    /// the children's.
+    hashes: [Digest; 2 * WIDTH - 1],
+    /// The children that changed since `hashes` was right, one bit each.
+    dirty: u16,
+}
+
+impl<C> Branch<C> {
+    /// One of the parts below, if it was ever filled.
+    pub(crate) fn child(&self, number: usize) -> Option<&C> {
+        self.children.get(number)?.as_deref()
+    }
+
+    /// The four hashes beside the way from a child up to the top of this branch, lowest first.
+    pub(crate) fn siblings(&self, child: usize) -> impl Iterator<Item = Digest> {
+        let mut node = WIDTH - 1 + child;
+        std::iter::from_fn(move || {
+            // Odd nodes are left children, even ones right children.
+            let sibling = if node == 0 { None } else { Some(((node - 1) ^ 1) + 1) };
+            node = node.saturating_sub(1) / 2;
+            sibling.map(|sibling| self.hashes[sibling])
+        })
+    }
+}
+
+impl<C: Part> Default for Branch<C> {
+    fn default() -> Self {
+        let mut hashes = [Digest::ZERO; 2 * WIDTH - 1];
+        for (node, hash) in hashes.iter_mut().enumerate() {
+            let depth = (node + 1).ilog2() as usize;
+            *hash = empty(Self::LEVELS - depth);
+        }
+        Self { children: Default::default(), hashes, dirty: 0 }
+    }
+}
+
+impl<C: Part> Part for Branch<C> {
+    const LEVELS: usize = C::LEVELS + WIDTH.ilog2() as usize;
+
+    fn is_empty(&self) -> bool {
+        self.children.iter().all(Option::is_none)
+    }
+
+    fn bucket(&self, place: u16) -> Option<&Bucket> {
+        self.child(usize::from(place >> 12))?.bucket(place << 4)
+    }
+
+    fn bucket_mut(&mut self, place: u16) -> &mut Bucket {
+        let number = place >> 12;
+        self.dirty |= 1 << number;
+        let child = self.children[usize::from(number)].get_or_insert_default();
+        Arc::make_mut(child).bucket_mut(place << 4)
+    }
+
+    fn rehash(part: &mut Arc<Self>) -> Digest {
+        if part.dirty == 0 {
+            return part.hashes[0];
+        }
+        let branch = Arc::make_mut(part);
+        let mut stale = u32::from(branch.dirty) << (WIDTH - 1);
+        for (number, child) in branch.children.iter_mut().enumerate() {
+            if branch.dirty & (1 << number) != 0 {
+                branch.hashes[WIDTH - 1 + number] = match child {
+                    Some(part) => C::rehash(part),
+                    None => empty(C::LEVELS),
+                };
+                child.take_if(|part| part.is_empty());
+            }
+        }
+        for node in (0..WIDTH - 1).rev() {
+            let (left, right) = (2 * node + 1, 2 * node + 2);
+            if stale & (0b11 << left) != 0 {
+                branch.hashes[node] = node_hash(&branch.hashes[left], &branch.hashes[right]);
+                stale |= 1 << node;
+            }
+        }
+        branch.dirty = 0;
+        branch.hashes[0]
+    }
+
+    fn items<'a>(&'a self, out: &mut Vec<&'a Item>) {
+        self.children.iter().flatten().for_each(|part| part.items(out));
+    }
+}
