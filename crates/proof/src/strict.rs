@@ -1,0 +1,36 @@
+//! The one rule by which a signature in a proof is checked.
+
+use ed25519_dalek::VerifyingKey;
+use quorate_types::{PublicKey, Signature};
+
+/// Whoever can say whether a signature in a proof is right.
+///
+/// [`Strict`] in production; a keyed MAC in simulation.
+pub trait SignatureCheck {
+    /// Whether `signature` is `key`'s over `message`.
+    fn check(&self, key: &PublicKey, message: &[u8], signature: &Signature) -> bool;
+}
+
+/// Ed25519, singly and cofactorless: S below L, A and R canonical and not of small order.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Strict;
+
+impl SignatureCheck for Strict {
+    fn check(&self, key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
+        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+        sound(key).is_some_and(|key| key.verify_strict(message, &signature).is_ok())
+    }
+}
+
+/// Whether a key is a canonical encoding of a point that is not of small order.
+#[must_use]
+pub fn is_sound_key(key: &PublicKey) -> bool {
+    sound(key).is_some()
+}
+
+fn sound(key: &PublicKey) -> Option<VerifyingKey> {
+    let point = VerifyingKey::from_bytes(&key.0).ok()?;
+    // Decompression accepts y beyond the field's prime; compressing again shows it.
+    let canonical = point.to_edwards().compress().to_bytes() == key.0;
+    (canonical && !point.is_weak()).then_some(point)
+}

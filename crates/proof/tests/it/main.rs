@@ -1,0 +1,3 @@
+//! The proof room from outside.
+
+mod example;
