@@ -1,14 +1,15 @@
-//! What signs a replica's votes: its Ed25519 vote key, or a keyed MAC in simulation.
+//! What signs for a replica: its Ed25519 keys, or a keyed MAC in simulation.
 
-use quorate_types::{ReplicaId, Signature};
-use sha2::{Digest as _, Sha256};
+use crate::{MacKeyring, SecretKey};
+use quorate_types::{PublicKey, ReplicaId, Signature};
+use std::fmt;
 
 /// Signs votes. Deterministic: the same bytes give the same signature.
 #[derive(Clone)]
 pub enum VoteSigner {
     /// Production.
-    Ed25519(ed25519_zebra::SigningKey),
-    /// Simulation and engine tests: as cheap as a hash, and forgeable by whoever holds the keyring.
+    Ed25519(Box<SecretKey>),
+    /// Simulation and engine tests.
     Mac {
         /// The shared keyring.
         keyring: MacKeyring,
@@ -18,48 +19,82 @@ pub enum VoteSigner {
 }
 
 impl VoteSigner {
-    /// Signs the bytes of a statement.
+    /// Signs the bytes of a statement ([`crate::Domain::statement`]).
     #[must_use]
     pub fn sign(&self, bytes: &[u8]) -> Signature {
         match self {
-            Self::Ed25519(key) => Signature(key.sign(bytes).to_bytes()),
+            Self::Ed25519(key) => key.sign(bytes),
             Self::Mac { keyring, replica } => keyring.mac(*replica, bytes),
         }
     }
 }
 
-impl std::fmt::Debug for VoteSigner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Ed25519(_) => "VoteSigner::Ed25519(..)",
-            Self::Mac { .. } => "VoteSigner::Mac(..)",
-        })
+impl fmt::Debug for VoteSigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ed25519(key) => write!(f, "VoteSigner::Ed25519({})", key.public()),
+            Self::Mac { replica, .. } => write!(f, "VoteSigner::Mac({replica})"),
+        }
     }
 }
 
-/// One secret per replica, all derived from a seed: stands in for key pairs in simulation.
-#[derive(Clone, Copy, Debug)]
-pub struct MacKeyring {
-    seed: u64,
+/// The two keys with which a replica signs heads, and nothing else.
+#[derive(Clone, Debug)]
+pub struct CosignKeys {
+    /// C2SP cosignatures.
+    pub cosign: SecretKey,
+    /// C2SP log signatures.
+    pub log: SecretKey,
 }
 
-impl MacKeyring {
-    /// The keyring of a seed.
+/// Signs heads. Deterministic, so that signing a head again gives the same bytes.
+#[derive(Clone)]
+pub enum Cosigner {
+    /// Production.
+    Ed25519(Box<CosignKeys>),
+    /// Simulation; see [`Cosigner::mac`].
+    Mac {
+        /// The shared keyring.
+        keyring: MacKeyring,
+        /// Whose cosignatures they are.
+        cosign: PublicKey,
+        /// Whose log signatures they are.
+        log: PublicKey,
+    },
+}
+
+impl Cosigner {
+    /// The cosigner of a replica in simulation.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Self { seed }
+    pub fn mac(keyring: MacKeyring, replica: ReplicaId) -> Self {
+        let (cosign, log) = (keyring.cosign_key(replica), keyring.log_key(replica));
+        Self::Mac { keyring, cosign, log }
     }
 
-    /// The MAC of `replica` over `bytes`.
+    /// Cosigns the bytes of a cosignature message (timestamp and head).
     #[must_use]
-    pub fn mac(&self, replica: ReplicaId, bytes: &[u8]) -> Signature {
-        let mut hash = Sha256::new();
-        hash.update(b"quorate-simulation-mac/1");
-        hash.update(self.seed.to_be_bytes());
-        hash.update(replica.0.to_be_bytes());
-        hash.update(bytes);
-        let mut signature = [0; 64];
-        signature[..32].copy_from_slice(&hash.finalize());
-        Signature(signature)
+    pub fn cosign(&self, message: &[u8]) -> Signature {
+        match self {
+            Self::Ed25519(keys) => keys.cosign.sign(message),
+            Self::Mac { keyring, cosign, .. } => keyring.mac_by(cosign, message),
+        }
+    }
+
+    /// Signs the text of a head as a log.
+    #[must_use]
+    pub fn log_sign(&self, message: &[u8]) -> Signature {
+        match self {
+            Self::Ed25519(keys) => keys.log.sign(message),
+            Self::Mac { keyring, log, .. } => keyring.mac_by(log, message),
+        }
+    }
+}
+
+impl fmt::Debug for Cosigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ed25519(keys) => write!(f, "Cosigner::Ed25519({})", keys.cosign.public()),
+            Self::Mac { cosign, .. } => write!(f, "Cosigner::Mac({cosign})"),
+        }
     }
 }

@@ -1,5 +1,6 @@
-//! The verify stage.
+//! The verify stage: what turns a decoded message into one that may be believed.
 
+use crate::{Claim, Claims, Domain, Fault, Verifier};
 use quorate_types::ReplicaId;
 
 /// A message whose every claim was checked. Made by the verify stage alone.
@@ -23,6 +24,15 @@ impl<M> Verified<M> {
     }
 }
 
+/// A decoded message that nobody has checked yet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Inbound<M> {
+    /// Who delivered it, by the authenticated link.
+    pub via: ReplicaId,
+    /// The message.
+    pub message: M,
+}
+
 /// A verified message, with who made it and who delivered it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Delivery<M> {
@@ -32,4 +42,73 @@ pub struct Delivery<M> {
     pub via: ReplicaId,
     /// The message.
     pub message: Verified<M>,
+}
+
+/// A refused message. A correct replica verifies what it passes on, so who delivered it is faulty.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Forged {
+    /// Who delivered it, and is to blame.
+    pub via: ReplicaId,
+    /// Who is said to have made it.
+    pub signer: ReplicaId,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// Verifies messages together; the results are in their order, and a message is refused for its
+/// own claims only.
+///
+/// The caller asked `wants` before: what reaches this stage is paid for. Its cost for `s` distinct
+/// signatures is one batch of `s`; each peer that delivered forgeries costs at most about twice its
+/// own share more.
+#[must_use]
+pub fn verify_batch<M: Claims>(
+    verifier: &Verifier,
+    domain: &Domain,
+    inbound: Vec<Inbound<M>>,
+) -> Vec<Result<Delivery<M>, Forged>> {
+    let claims: Vec<Vec<Claim>> = inbound
+        .iter()
+        .map(|Inbound { via, message }| {
+            let mut claims = Vec::new();
+            if member_fault(verifier, *via, message).is_none() {
+                message.claims(domain, &mut claims);
+            }
+            claims
+        })
+        .collect();
+    let messages: Vec<(ReplicaId, &[Claim])> =
+        inbound.iter().zip(&claims).map(|(inbound, claims)| (inbound.via, &**claims)).collect();
+    let faults = verifier.faults(&messages);
+    let judged = inbound.into_iter().zip(&claims).zip(faults);
+    judged
+        .map(|((Inbound { via, message }, claims), fault)| {
+            let signer = message.signer();
+            let fault = member_fault(verifier, via, &message)
+                .or(fault)
+                .or_else(|| signer.and_then(|signer| unsigned(signer, claims)));
+            let signer = signer.unwrap_or(via);
+            match fault {
+                None => Ok(Delivery { signer, via, message: Verified(message) }),
+                Some(fault) => Err(Forged { via, signer, fault }),
+            }
+        })
+        .collect()
+}
+
+/// Who delivered and who signed must both be of the committee.
+fn member_fault(verifier: &Verifier, via: ReplicaId, message: &impl Claims) -> Option<Fault> {
+    [Some(via), message.signer()]
+        .into_iter()
+        .flatten()
+        .find(|&replica| !verifier.committee().contains(replica))
+        .map(Fault::Stranger)
+}
+
+/// A message that names its maker holds at least one vote of that replica: else anybody could
+/// have made it, and to name another would cost nothing.
+fn unsigned(signer: ReplicaId, claims: &[Claim]) -> Option<Fault> {
+    let own =
+        |claim: &Claim| matches!(claim, Claim::Vote { signer: voter, .. } if *voter == signer);
+    if claims.iter().any(own) { None } else { Some(Fault::Unsigned(signer)) }
 }

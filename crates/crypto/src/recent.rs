@@ -1,0 +1,56 @@
+//! A bounded memory of what was verified lately.
+
+use std::collections::BTreeSet;
+
+/// A hash that binds a key, a signature and the bytes signed.
+pub(crate) type Mark = [u8; 32];
+
+/// Remembers at least the last [`Recent::LEAST`] marks and at most twice as many.
+///
+/// Two generations: when the young one is full it becomes the old one, and the old one is
+/// forgotten at once, so nothing is ever evicted one by one.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    young: BTreeSet<Mark>,
+    old: BTreeSet<Mark>,
+}
+
+impl Recent {
+    /// About 1.5 MB at most: the votes of a whole window of a middle-sized committee.
+    pub(crate) const LEAST: usize = 16_384;
+
+    /// Whether the mark is remembered.
+    pub(crate) fn contains(&self, mark: &Mark) -> bool {
+        self.young.contains(mark) || self.old.contains(mark)
+    }
+
+    /// Remembers a mark.
+    pub(crate) fn insert(&mut self, mark: Mark) {
+        if self.young.len() >= Self::LEAST {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(mark);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(n: usize) -> Mark {
+        let mut mark = [0; 32];
+        mark[..8].copy_from_slice(&n.to_be_bytes());
+        mark
+    }
+
+    #[test]
+    fn the_last_marks_are_remembered_and_never_more_than_twice_as_many() {
+        let mut recent = Recent::default();
+        for n in 0..5 * Recent::LEAST {
+            recent.insert(mark(n));
+            assert!(recent.young.len() + recent.old.len() <= 2 * Recent::LEAST);
+            assert!(recent.contains(&mark(n.saturating_sub(Recent::LEAST - 1))));
+        }
+        assert!(!recent.contains(&mark(0)));
+    }
+}
