@@ -374,6 +374,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         };
         if self.certifier.stable_slot() >= bound && bound > Slot(0) {
             self.rejoining = None;
+            out.push(Effect::Rejoined);
             self.begin_to_vote(at, Vec::new(), out);
         } else if let Some(rejoin) = rejoining.offer(&self.config) {
             out.push(Effect::Send { to: To::All, message: Message::RejoinOffer(rejoin) });

@@ -88,6 +88,9 @@ pub enum Effect<P: Protocol> {
         /// What to keep.
         record: P::Record,
     },
+    /// The replica has rejoined after a lost disk: remember it, durably, before any later effect
+    /// (`Wal::rejoined`).
+    Rejoined,
     /// Sync the log, then drop records of the write-ahead log as `Wal::rotate` does.
     Forget {
         /// The lowest slot still needed.
