@@ -3,7 +3,26 @@
 //! | file | holds |
 //! |---|---|
 //! | [`protocol`] | the one trait, with its contract |
+//! | [`window`] | the slots that an engine works on |
+//! | [`view_change`] | reports counted, patience that doubles |
+//! | [`pbft`] | PBFT |
+//! | [`conformance`] | the suite that every engine passes |
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+pub mod conformance;
+pub mod pbft;
 pub mod protocol;
+pub mod view_change;
+pub mod window;
 
 pub use protocol::{Accusation, Effect, Input, Outbox, Protocol, Stable, To};

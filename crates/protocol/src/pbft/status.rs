@@ -1,0 +1,443 @@
+//! Timers, retransmission, catching up: replicas tell each other where they stand, and each sends
+//! what the other lacks. Nothing else is ever repeated.
+
+use super::{
+    Body, Command, Out, Pbft, Timer,
+    message::{Fetch, Payload, Stage, Status},
+};
+use crate::{Effect, To};
+use quorate_types::{Digest, ReplicaId, Slot, Tally, Time, View};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// A suspicion is withdrawn after this many timeouts, unless renewed.
+const SUSPICION_TIMEOUTS: u32 = 4;
+/// A replica below a stable slot that commits nothing for this many busy intervals asks for a
+/// state transfer.
+const STUCK_INTERVALS: u32 = 10;
+/// Answers a peer may cause within one busy interval, in windows.
+const QUOTA_WINDOWS: u64 = 4;
+
+/// What is remembered about a peer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Peer {
+    heard_at: Time,
+    view: View,
+    suspects: bool,
+    committed: Slot,
+    told_at: Option<Time>,
+    quota: u64,
+    quota_at: Option<Time>,
+}
+
+/// Whom this replica asked for decisions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pull {
+    asked: Option<(ReplicaId, Slot)>,
+}
+
+/// Votes of views that are not open here yet: of one view a signer, within a quota.
+#[derive(Clone, Debug)]
+pub(super) struct Early<C: Clone>(BTreeMap<ReplicaId, (View, Vec<Body<C>>)>);
+
+impl<C: Clone> Default for Early<C> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<C: Clone> Early<C> {
+    pub(super) fn has_room(&self, signer: ReplicaId, view: View, most: usize) -> bool {
+        self.0
+            .get(&signer)
+            .is_none_or(|(of, kept)| view > *of || (view == *of && kept.len() < most))
+    }
+
+    fn keep(&mut self, signer: ReplicaId, view: View, body: Body<C>, most: usize) {
+        if !self.has_room(signer, view, most) {
+            return;
+        }
+        let (of, kept) = self.0.entry(signer).or_insert_with(|| (view, Vec::new()));
+        if *of != view {
+            (*of, *kept) = (view, Vec::new());
+        }
+        kept.push(body);
+    }
+
+    /// What was kept for a view that opens; what was kept for earlier ones goes.
+    pub(super) fn take(&mut self, view: View) -> Vec<(ReplicaId, Body<C>)> {
+        let later = self.0.iter().filter(|(_, (of, _))| *of > view).map(|(it, _)| *it);
+        let later: Vec<ReplicaId> = later.collect();
+        let mut taken = Vec::new();
+        for (signer, (of, kept)) in std::mem::take(&mut self.0) {
+            if later.contains(&signer) {
+                self.0.insert(signer, (of, kept));
+            } else if of == view {
+                taken.extend(kept.into_iter().map(|body| (signer, body)));
+            }
+        }
+        taken
+    }
+}
+
+impl<C: Command> Pbft<C> {
+    pub(super) fn early_most(&self) -> usize {
+        // A PrePrepare or Prepare and a Commit for every slot that can be known.
+        usize::try_from(self.window.size().saturating_mul(4)).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn early_message(&mut self, signer: ReplicaId, view: View, body: Body<C>) {
+        let most = self.early_most();
+        self.early.keep(signer, view, body, most);
+    }
+
+    /// After every input: the timers that follow from the state, and the room.
+    pub(super) fn settle(&mut self, out: &mut Out<C>) {
+        let waits =
+            if self.active { self.is_open() } else { self.reports.quorum_reached(self.view) };
+        match (waits, self.waiting_since) {
+            (true, None) => {
+                self.waiting_since = Some(self.now);
+                if !self.progress_is_armed {
+                    self.arm_progress(self.patience.timeout(), out);
+                }
+            }
+            (false, Some(_)) => self.waiting_since = None,
+            _ => {}
+        }
+        let interval =
+            if self.is_busy() { self.config.status_busy } else { self.config.status_idle };
+        if self.status_armed.is_none_or(|armed| armed > interval) {
+            self.arm_status(interval, out);
+        }
+        let room = self.room_now();
+        if self.room != Some(room) {
+            self.room = Some(room);
+            out.push(Effect::Room(room));
+        }
+    }
+
+    /// Whether a proposal that this replica knows of is not committed.
+    fn is_open(&self) -> bool {
+        let above = self.window.committed().next();
+        let mut slots = self.slots.range(above..);
+        self.implied.range(above..).next().is_some()
+            || slots.any(|(_, state)| {
+                state.proposal.is_some()
+                    || state.decided.is_some()
+                    || state.prepares.has_one_correct()
+                    || state.commits.has_one_correct()
+            })
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.active || self.suspects() || self.lags() || self.is_open()
+    }
+
+    fn lags(&self) -> bool {
+        let committed = self.window.committed();
+        committed < self.window.stable().slot
+            || self.peers.values().any(|peer| peer.committed > committed)
+    }
+
+    fn arm_progress(&mut self, after: Duration, out: &mut Out<C>) {
+        self.progress_is_armed = true;
+        out.push(Effect::Timer { timer: Timer::Progress, after: Some(after) });
+    }
+
+    fn arm_status(&mut self, interval: Duration, out: &mut Out<C>) {
+        self.status_armed = Some(interval);
+        out.push(Effect::Timer { timer: Timer::Status, after: Some(interval) });
+    }
+
+    /// Section 4.5.2: the primary had its time. Moved to the last progress when it fires early.
+    pub(super) fn on_progress_timer(&mut self, out: &mut Out<C>) {
+        self.progress_is_armed = false;
+        let Some(since) = self.waiting_since else { return };
+        let timeout = self.patience.timeout();
+        let waited = self.now.since(since);
+        if waited < timeout {
+            self.arm_progress(timeout.saturating_sub(waited), out);
+        } else if self.active {
+            self.waiting_since = None;
+            self.suspect(out);
+        } else {
+            self.leave(self.view.next(), out);
+        }
+    }
+
+    fn suspects(&self) -> bool {
+        self.suspects_until.is_some_and(|until| until > self.now)
+    }
+
+    /// Says that the primary does not do its work; this replica leaves when f + 1 say so.
+    pub(super) fn suspect(&mut self, out: &mut Out<C>) {
+        if !self.active {
+            return;
+        }
+        let known = self.suspects();
+        let lasts = self.patience.timeout().saturating_mul(SUSPICION_TIMEOUTS);
+        self.suspects_until = Some(self.now.plus(lasts));
+        if !known {
+            self.tell_status(To::All, false, out);
+        }
+        self.weigh_suspicions(out);
+    }
+
+    fn weigh_suspicions(&mut self, out: &mut Out<C>) {
+        if !self.active {
+            return;
+        }
+        let lasts = self.patience.timeout().saturating_mul(SUSPICION_TIMEOUTS);
+        let mut tally = Tally::new(self.config.committee);
+        if self.suspects() {
+            tally.add(self.config.me);
+        }
+        let recent = |peer: &Peer| self.now.since(peer.heard_at) <= lasts;
+        let others = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.suspects && peer.view == self.view && recent(peer));
+        tally.extend(others.map(|(replica, _)| *replica));
+        if tally.has_one_correct() {
+            self.leave(self.view.next(), out);
+        }
+    }
+
+    pub(super) fn tell_status(&self, to: To, pull: bool, out: &mut Out<C>) {
+        let committed = self.window.committed();
+        let far = Slot(committed.0.saturating_add(self.window.size().saturating_mul(2)));
+        let mut stages = Vec::new();
+        for (slot, state) in self.slots.range(committed.next()..=far) {
+            let at = usize::try_from(slot.0.saturating_sub(committed.next().0)).unwrap_or(0);
+            stages.resize(at, Stage::Nothing);
+            stages.push(state.stage(self.view));
+        }
+        let status = Status {
+            view: self.view,
+            active: self.active,
+            suspects: self.suspects(),
+            pull,
+            round: self.round,
+            stable: self.window.stable().slot,
+            committed,
+            stages,
+        };
+        self.send(to, Body::Status(status), out);
+    }
+
+    pub(super) fn on_status_timer(&mut self, out: &mut Out<C>) {
+        self.round = self.round.wrapping_add(1);
+        self.status_armed = None;
+        self.tell_status(To::All, false, out);
+        self.pull.asked = None;
+        if self.lags() && self.stalled_for(self.config.status_busy / 2) {
+            self.pull_by_turns(out);
+        }
+        let stable = self.window.stable();
+        if self.window.committed() < stable.slot
+            && self.stalled_for(self.config.status_busy.saturating_mul(STUCK_INTERVALS))
+        {
+            out.push(Effect::Behind { stable: stable.clone() });
+            self.committed_at = self.now;
+        }
+        self.fetch_again(out);
+    }
+
+    fn stalled_for(&self, time: Duration) -> bool {
+        self.now.since(self.committed_at) >= time
+    }
+
+    /// Asks, in turn, each of those who said that they are ahead.
+    fn pull_by_turns(&mut self, out: &mut Out<C>) {
+        let committed = self.window.committed();
+        let ahead: Vec<ReplicaId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.committed > committed)
+            .map(|(replica, _)| *replica)
+            .collect();
+        let turn = usize::try_from(self.round).unwrap_or(0);
+        if let Some(peer) = turn.checked_rem(ahead.len()).and_then(|turn| ahead.get(turn)) {
+            self.pull_from(*peer, out);
+        }
+    }
+
+    fn pull_from(&mut self, peer: ReplicaId, out: &mut Out<C>) {
+        self.pull.asked = Some((peer, self.window.committed()));
+        self.tell_status(To::One(peer), true, out);
+    }
+
+    pub(super) fn on_status(&mut self, from: ReplicaId, status: Status, out: &mut Out<C>) {
+        let most = self.window.size().saturating_mul(2).saturating_add(1);
+        if u64::try_from(status.stages.len()).is_ok_and(|stages| stages > most) {
+            self.malformed(from, out);
+            return;
+        }
+        let now = self.now;
+        let peer = self.peers.entry(from).or_default();
+        peer.heard_at = now;
+        peer.view = status.view;
+        peer.suspects = status.suspects && status.active;
+        peer.committed = status.committed;
+        self.weigh_suspicions(out);
+        self.help_along(from, &status, out);
+        if status.pull {
+            self.send_decisions(from, &status, out);
+        }
+        if status.active && self.is_current(status.view) {
+            self.send_votes(from, &status, out);
+        }
+        self.follow(from, &status, out);
+    }
+
+    /// Catches up with a peer that is ahead: at once as long as each answer brings news.
+    fn follow(&mut self, from: ReplicaId, status: &Status, out: &mut Out<C>) {
+        let committed = self.window.committed();
+        if status.committed <= committed {
+            return;
+        }
+        let news = match self.pull.asked {
+            None => {
+                self.stalled_for(self.config.status_busy / 2)
+                    || committed < self.window.stable().slot
+            }
+            Some((peer, then)) => peer == from && !status.pull && committed > then,
+        };
+        if news {
+            self.pull_from(from, out);
+        }
+    }
+
+    /// Spends one of what a peer may make this replica send within one busy interval.
+    fn may_answer(&mut self, peer: ReplicaId) -> bool {
+        let (now, interval) = (self.now, self.config.status_busy);
+        let full = self.window.size().saturating_mul(QUOTA_WINDOWS);
+        let peer = self.peers.entry(peer).or_default();
+        if peer.quota_at.is_none_or(|at| now.since(at) >= interval) {
+            peer.quota = full;
+            peer.quota_at = Some(now);
+        }
+        let may = peer.quota > 0;
+        peer.quota = peer.quota.saturating_sub(1);
+        may
+    }
+
+    /// What a peer in a lower view, or below the stable slot, needs first. At most once each half
+    /// of a busy interval.
+    fn help_along(&mut self, from: ReplicaId, status: &Status, out: &mut Out<C>) {
+        let behind = status.view < self.view || (status.view == self.view && !status.active);
+        let opening = self.opening.clone().filter(|_| self.active && behind);
+        let report = self.own_report.clone().filter(|_| !self.active && behind);
+        let half = Slot(status.stable.0.saturating_add(self.window.size() / 2));
+        let stable = self.window.stable().clone();
+        let stable = stable.certificate.filter(|_| half < stable.slot);
+        let ahead = status.committed < self.window.committed() && !status.pull;
+        if opening.is_none() && report.is_none() && stable.is_none() && !ahead {
+            return;
+        }
+        let (now, pause) = (self.now, self.config.status_busy / 2);
+        let peer = self.peers.entry(from).or_default();
+        if peer.told_at.is_some_and(|at| now.since(at) < pause) {
+            return;
+        }
+        peer.told_at = Some(now);
+        if let Some(opening) = opening {
+            self.send(To::One(from), Body::NewView((*opening).clone()), out);
+        }
+        if let Some(report) = report {
+            self.send(To::One(from), Body::ViewChange(report), out);
+        }
+        if let Some(certificate) = stable {
+            self.send(To::One(from), Body::Stable(certificate), out);
+        }
+        if ahead {
+            self.tell_status(To::One(from), false, out);
+        }
+    }
+
+    /// Answers a pull: decisions from the peer's position on, then where this replica stands.
+    fn send_decisions(&mut self, from: ReplicaId, status: &Status, out: &mut Out<C>) {
+        let far = Slot(status.committed.0.saturating_add(self.window.size()));
+        let slots = self.slots.range(status.committed.next()..=far);
+        let decided: Vec<_> = slots.filter_map(|(_, state)| state.decision(&self.noop)).collect();
+        for decided in decided {
+            if !self.may_answer(from) {
+                return;
+            }
+            self.send(To::One(from), Body::Decided(decided), out);
+        }
+        if self.may_answer(from) {
+            self.tell_status(To::One(from), false, out);
+        }
+    }
+
+    /// Repeats this replica's own votes for slots in which the peer is not far enough. The primary
+    /// repeats its proposals; a backup too, every fourth time, because a primary may have chosen
+    /// whom to propose to.
+    fn send_votes(&mut self, from: ReplicaId, status: &Status, out: &mut Out<C>) {
+        let far =
+            Slot(status.stable.max(status.committed).0.saturating_add(self.window.size() * 2));
+        let pause = self.config.status_busy / 2;
+        let turn = u32::from(self.config.me.0).wrapping_add(status.round) % 4 == 0;
+        let proposes = self.leads() || turn;
+        let first = status.committed.next();
+        let mut bodies = Vec::new();
+        for (slot, state) in self.slots.range(first..=far.max(first)) {
+            let at = usize::try_from(slot.0.saturating_sub(first.0)).unwrap_or(usize::MAX);
+            let stage = status.stages.get(at).copied().unwrap_or(Stage::Nothing);
+            if stage == Stage::Decided || self.now.since(state.sent_at) < pause {
+                continue;
+            }
+            let (me, view) = (self.config.me, self.view);
+            let proposal = state.preprepare(&self.noop).map(Body::PrePrepare);
+            let proposal = proposal.filter(|_| proposes && stage == Stage::Nothing);
+            let prepare = state.prepares.vote_of(me, view, *slot).map(Body::Prepare);
+            let prepare = prepare.filter(|_| stage < Stage::Prepared && !self.leads());
+            let commit = state.commits.vote_of(me, view, *slot).map(Body::Commit);
+            bodies.extend(proposal.into_iter().chain(prepare).chain(commit));
+        }
+        for body in bodies {
+            if self.may_answer(from) {
+                self.send(To::One(from), body, out);
+            }
+        }
+    }
+
+    /// Asks f + 1 others, in turn, for the command with this digest.
+    pub(super) fn fetch(&mut self, slot: Slot, digest: Digest, out: &mut Out<C>) {
+        let now = self.now;
+        let (me, committee, round) = (self.config.me, self.config.committee, self.round);
+        let pause = self.config.status_busy / 2;
+        let state = self.slot(slot);
+        if state.fetched_at.is_some_and(|at| now.since(at) < pause) {
+            return;
+        }
+        state.fetched_at = Some(now);
+        let others: Vec<ReplicaId> = committee.replicas().filter(|it| *it != me).collect();
+        let ask = committee.one_correct();
+        let skip = usize::try_from(round).unwrap_or(0).saturating_mul(ask);
+        let turn = skip.checked_rem(others.len()).unwrap_or(0);
+        let group: Arc<[ReplicaId]> = others.into_iter().cycle().skip(turn).take(ask).collect();
+        self.send(To::Group(group), Body::Fetch(Fetch { slot, digest }), out);
+    }
+
+    fn fetch_again(&mut self, out: &mut Out<C>) {
+        let decided =
+            self.slots.iter().filter_map(|(slot, it)| Some((*slot, it.decided_digest()?)));
+        let implied = self.implied.iter().map(|(slot, digest)| (*slot, *digest));
+        let missing: Vec<_> =
+            decided.chain(implied).filter(|(slot, digest)| self.lacks(*slot, digest)).collect();
+        for (slot, digest) in missing {
+            self.fetch(slot, digest, out);
+        }
+    }
+
+    pub(super) fn on_fetch(&mut self, from: ReplicaId, fetch: Fetch, out: &mut Out<C>) {
+        let Fetch { slot, digest } = fetch;
+        let state = self.slots.get(&slot);
+        let Some(command) = state.and_then(|state| state.payload(&digest)).cloned() else { return };
+        if self.may_answer(from) {
+            self.send(To::One(from), Body::Payload(Payload { slot, command, digest }), out);
+        }
+    }
+}
