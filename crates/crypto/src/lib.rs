@@ -8,6 +8,7 @@
 //! | [`mac`] | keyed hashes that stand in for keys in simulation |
 //! | [`domain`] | what ties a vote to one chain and one kind of statement |
 //! | [`claim`] | what a message claims: every signature in it |
+//! | [`request_claims`] | what requests, batches and rejoins claim |
 //! | [`verifier`] | what decides whether a claim is true |
 //! | [`verify`] | the stage: decoded messages in, verified or refused ones out |
 //!
@@ -22,6 +23,7 @@ pub mod keys;
 pub mod lock;
 pub mod mac;
 mod recent;
+pub mod request_claims;
 pub mod signer;
 pub mod verifier;
 pub mod verify;
@@ -31,6 +33,7 @@ pub use domain::Domain;
 pub use keys::{KeyError, PublicKeys, ReplicaKeys, Role, SecretKey};
 pub use lock::KeyLock;
 pub use mac::MacKeyring;
+pub use request_claims::{rejoin_claim, rejoin_statement};
 pub use signer::{CosignKeys, Cosigner, VoteSigner};
 pub use verifier::{Fault, Verifier, VerifierError};
 pub use verify::{Delivery, Forged, Inbound, Verified, verify_batch};

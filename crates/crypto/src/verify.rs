@@ -22,6 +22,14 @@ impl<M> Verified<M> {
     pub fn map<N>(self, part: impl FnOnce(M) -> N) -> Verified<N> {
         Verified(part(self.0))
     }
+
+    /// A part of a verified message is verified, and so is the whole where it has no such part.
+    ///
+    /// # Errors
+    /// The whole.
+    pub fn split<N>(self, part: impl FnOnce(M) -> Result<N, M>) -> Result<Verified<N>, Self> {
+        part(self.0).map(Verified).map_err(Self)
+    }
 }
 
 /// A decoded message that nobody has checked yet.

@@ -1,6 +1,6 @@
 //! A range of a state that proves itself.
 
-use crate::hash::{HEIGHT, bucket_hash, node_hash, place, value_hash};
+use crate::hash::{HEIGHT, bucket_hash, key_length, node_hash, place, value_hash};
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use quorate_types::Digest;
@@ -59,8 +59,13 @@ impl Chunk {
             let start = rest;
             let held = places[start..].iter().take_while(|&&place| usize::from(place & 255) == low);
             rest += held.count();
-            let items = &self.items[start..rest];
-            bucket_hash(items.iter().map(|(key, value)| (&key[..], value_hash(value))))
+            let mut records = Vec::new();
+            for (key, value) in &self.items[start..rest] {
+                records.extend(key_length(key).to_be_bytes());
+                records.extend_from_slice(key);
+                records.extend_from_slice(value_hash(value).as_ref());
+            }
+            bucket_hash(&records)
         };
         Some((0..BUCKETS).map(bucket).collect())
     }

@@ -23,17 +23,15 @@ pub(crate) fn value_hash(value: &[u8]) -> Digest {
     Digest(Sha256::digest(value).into())
 }
 
-/// The hash of a bucket with these items, which are in order of their keys.
-pub(crate) fn bucket_hash<'a>(items: impl Iterator<Item = (&'a [u8], Digest)>) -> Digest {
-    let mut hash = Sha256::new_with_prefix([0]);
-    for (key, value) in items {
-        // No key comes near 2^32 bytes: a request's head is bounded at some kilobytes.
-        let length = u32::try_from(key.len()).unwrap_or(u32::MAX);
-        hash.update(length.to_be_bytes());
-        hash.update(key);
-        hash.update(value);
-    }
-    Digest(hash.finalize().into())
+/// What stands before a key. No key comes near 2^32 bytes: a request's head is bounded at some
+/// kilobytes.
+pub(crate) fn key_length(key: &[u8]) -> u32 {
+    u32::try_from(key.len()).unwrap_or(u32::MAX)
+}
+
+/// The hash of a bucket with these records, which are in order of their keys.
+pub(crate) fn bucket_hash(records: &[u8]) -> Digest {
+    Digest(Sha256::new_with_prefix([0]).chain_update(records).finalize().into())
 }
 
 /// The hash of a node.
@@ -45,7 +43,7 @@ pub(crate) fn node_hash(left: &Digest, right: &Digest) -> Digest {
 /// The hash of an empty part of the tree, so many levels above its buckets, at most [`HEIGHT`].
 pub(crate) fn empty(levels: usize) -> Digest {
     static EMPTY: LazyLock<[Digest; HEIGHT + 1]> = LazyLock::new(|| {
-        let mut levels = [bucket_hash(std::iter::empty()); HEIGHT + 1];
+        let mut levels = [bucket_hash(&[]); HEIGHT + 1];
         for level in 1..=HEIGHT {
             levels[level] = node_hash(&levels[level - 1], &levels[level - 1]);
         }

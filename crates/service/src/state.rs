@@ -55,26 +55,27 @@ impl State {
     #[must_use]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<&Bytes> {
         let key = key.as_ref();
-        self.root.bucket(place(key))?.find(key).map(|item| &item.value)
+        self.root.bucket(place(key))?.find(key)
     }
 
     /// Sets a key; whether it was there before.
     ///
     /// The value is kept as it is: a small slice of a large buffer keeps the buffer.
     pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> bool {
-        let item = Item::new(key.as_ref(), value.into());
-        let (key_bytes, value_bytes) = (item.key.len() as u64, item.value.len() as u64);
-        let bucket = Arc::make_mut(&mut self.root).bucket_mut(place(key.as_ref()));
-        let old = bucket.insert(item);
-        match &old {
-            Some(old) => self.bytes -= old.value.len() as u64,
+        let (key, value) = (key.as_ref(), value.into());
+        self.bytes += value.len() as u64;
+        let bucket = Arc::make_mut(&mut self.root).bucket_mut(place(key));
+        match bucket.insert(key, value) {
+            Some(old) => {
+                self.bytes -= old.len() as u64;
+                true
+            }
             None => {
                 self.len += 1;
-                self.bytes += key_bytes;
+                self.bytes += key.len() as u64;
+                false
             }
         }
-        self.bytes += value_bytes;
-        old.is_some()
     }
 
     /// Removes a key; whether it was there.
@@ -88,14 +89,14 @@ impl State {
         let bucket = Arc::make_mut(&mut self.root).bucket_mut(place);
         if let Some(old) = bucket.remove(key) {
             self.len -= 1;
-            self.bytes -= (old.key.len() + old.value.len()) as u64;
+            self.bytes -= (key.len() + old.len()) as u64;
         }
         true
     }
 
     /// All keys and values, by the buckets of the keys, then by key.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Bytes)> {
-        (0..=u8::MAX).flat_map(|number| self.group(number)).map(|item| (&*item.key, &item.value))
+        (0..=u8::MAX).flat_map(|number| self.group(number))
     }
 
     /// The SHA-256 root over all keys and values.
@@ -111,7 +112,7 @@ impl State {
         let mut state = self.clone();
         state.root();
         let items = state.group(number).into_iter();
-        let items = items.map(|item| (Bytes::copy_from_slice(&item.key), item.value.clone()));
+        let items = items.map(|(key, value)| (Bytes::copy_from_slice(key), value.clone()));
         let (high, low) = (usize::from(number >> 4), usize::from(number & 15));
         // An absent branch hashes like a new one.
         let absent = Default::default();
@@ -141,7 +142,7 @@ impl State {
     }
 
     /// The items of the buckets whose numbers begin with this byte, in order.
-    fn group(&self, number: u8) -> Vec<&Item> {
+    fn group(&self, number: u8) -> Vec<Item<'_>> {
         let mut items = Vec::new();
         let branch = self.root.child(usize::from(number >> 4));
         if let Some(group) = branch.and_then(|branch| branch.child(usize::from(number & 15))) {

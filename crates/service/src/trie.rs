@@ -5,15 +5,18 @@
 //! branch holds the hashes of its own part of the binary hash tree in one flat array. Parts that
 //! were never filled take no memory.
 
-use crate::hash::{bucket_hash, empty, node_hash, value_hash};
+use crate::hash::{bucket_hash, empty, key_length, node_hash, value_hash};
 use bytes::Bytes;
 use quorate_types::Digest;
-use std::sync::Arc;
+use std::{cmp::Ordering, ops::Range, sync::Arc};
 
 /// The whole tree.
 pub(crate) type Root = Branch<Branch<Group>>;
 /// The part of the tree that one chunk of state transfer carries: 256 buckets.
 pub(crate) type Group = Branch<Branch<Bucket>>;
+
+/// A key with its value.
+pub(crate) type Item<'a> = (&'a [u8], &'a Bytes);
 
 /// A part of the tree: a branch or a bucket. A `place` is a bucket's number, shifted to the left by
 /// the bits that were used on the way down.
@@ -34,55 +37,89 @@ pub(crate) trait Part: Clone + Default {
     fn rehash(part: &mut Arc<Self>) -> Digest;
 
     /// Appends the items of all its buckets, in order.
-    fn items<'a>(&'a self, out: &mut Vec<&'a Item>);
-}
-
-/// A key with its value.
-#[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) key: Box<[u8]>,
-    pub(crate) value: Bytes,
-    digest: Digest,
-}
-
-impl Item {
-    pub(crate) fn new(key: &[u8], value: Bytes) -> Self {
-        Self { key: key.into(), digest: value_hash(&value), value }
-    }
+    fn items<'a>(&'a self, out: &mut Vec<Item<'a>>);
 }
 
 /// The items whose keys' hashes begin alike, by ascending key.
+///
+/// Keys and value hashes lie in one run of bytes, which is also what the bucket's hash is over: a
+/// search and a hash read memory in order, and an item takes little beside its key and value.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bucket {
-    items: Vec<Arc<Item>>,
+    /// For each item: the key's length as 4 bytes big-endian, the key, SHA-256(value).
+    records: Vec<u8>,
+    values: Vec<Bytes>,
+}
+
+/// Where an item is in its bucket, or would be.
+struct Place {
+    number: usize,
+    record: Range<usize>,
 }
 
 impl Bucket {
-    /// The item of a key.
-    pub(crate) fn find(&self, key: &[u8]) -> Option<&Item> {
-        let position = self.position(key).ok()?;
-        self.items.get(position).map(|item| &**item)
+    /// The value of a key.
+    pub(crate) fn find(&self, key: &[u8]) -> Option<&Bytes> {
+        self.values.get(self.search(key).ok()?.number)
     }
 
-    /// Adds an item, and returns the one that it replaces.
-    pub(crate) fn insert(&mut self, item: Item) -> Option<Arc<Item>> {
-        match self.position(&item.key) {
-            Ok(position) => Some(std::mem::replace(&mut self.items[position], Arc::new(item))),
-            Err(position) => {
-                self.items.insert(position, Arc::new(item));
+    /// Sets a key, and returns the value that it had.
+    pub(crate) fn insert(&mut self, key: &[u8], value: Bytes) -> Option<Bytes> {
+        let digest = value_hash(&value);
+        match self.search(key) {
+            Ok(Place { number, record }) => {
+                let start = record.end - Digest::SIZE;
+                self.records[start..record.end].copy_from_slice(digest.as_ref());
+                Some(std::mem::replace(&mut self.values[number], value))
+            }
+            Err(Place { number, record }) => {
+                self.open(record.start, 4 + key.len() + Digest::SIZE);
+                let (length, rest) = self.records[record.start..].split_at_mut(4);
+                length.copy_from_slice(&key_length(key).to_be_bytes());
+                rest[..key.len()].copy_from_slice(key);
+                rest[key.len()..][..Digest::SIZE].copy_from_slice(digest.as_ref());
+                self.values.insert(number, value);
                 None
             }
         }
     }
 
-    /// Takes the item of a key out.
-    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<Arc<Item>> {
-        let position = self.position(key).ok()?;
-        Some(self.items.remove(position))
+    /// Makes room for a record.
+    fn open(&mut self, start: usize, width: usize) {
+        let end = self.records.len();
+        self.records.resize(end + width, 0);
+        self.records.copy_within(start..end, start + width);
     }
 
-    fn position(&self, key: &[u8]) -> Result<usize, usize> {
-        self.items.binary_search_by(|item| (*item.key).cmp(key))
+    /// Takes a key out, and returns the value that it had.
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<Bytes> {
+        let place = self.search(key).ok()?;
+        self.records.drain(place.record);
+        Some(self.values.remove(place.number))
+    }
+
+    /// The place of a key, or where it belongs.
+    fn search(&self, key: &[u8]) -> Result<Place, Place> {
+        let mut start = 0;
+        for (number, held) in self.keys().enumerate() {
+            let record = start..start + 4 + held.len() + Digest::SIZE;
+            match held.cmp(key) {
+                Ordering::Less => start = record.end,
+                Ordering::Equal => return Ok(Place { number, record }),
+                Ordering::Greater => return Err(Place { number, record }),
+            }
+        }
+        Err(Place { number: self.values.len(), record: start..start })
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.records[..];
+        std::iter::from_fn(move || {
+            let (length, tail) = rest.split_first_chunk()?;
+            let (key, tail) = tail.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+            rest = tail.get(Digest::SIZE..)?;
+            Some(key)
+        })
     }
 }
 
@@ -90,7 +127,7 @@ impl Part for Bucket {
     const LEVELS: usize = 0;
 
     fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.values.is_empty()
     }
 
     fn bucket(&self, _: u16) -> Option<&Bucket> {
@@ -102,11 +139,11 @@ impl Part for Bucket {
     }
 
     fn rehash(part: &mut Arc<Self>) -> Digest {
-        bucket_hash(part.items.iter().map(|item| (&*item.key, item.digest)))
+        bucket_hash(&part.records)
     }
 
-    fn items<'a>(&'a self, out: &mut Vec<&'a Item>) {
-        out.extend(self.items.iter().map(|item| &**item));
+    fn items<'a>(&'a self, out: &mut Vec<Item<'a>>) {
+        out.extend(self.keys().zip(&self.values));
     }
 }
 
@@ -197,7 +234,7 @@ impl<C: Part> Part for Branch<C> {
         branch.hashes[0]
     }
 
-    fn items<'a>(&'a self, out: &mut Vec<&'a Item>) {
+    fn items<'a>(&'a self, out: &mut Vec<Item<'a>>) {
         self.children.iter().flatten().for_each(|part| part.items(out));
     }
 }

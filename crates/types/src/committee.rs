@@ -2,7 +2,7 @@
 
 use crate::ids::{ReplicaId, View};
 use borsh::{BorshDeserialize, BorshSerialize};
-use std::fmt;
+use std::{fmt, io};
 
 /// What a faulty replica may do, and so how many replicas it takes.
 #[derive(BorshDeserialize, BorshSerialize, Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,7 +26,7 @@ impl FaultModel {
 }
 
 /// A fixed set of replicas `r0 .. r(n-1)` under one fault model.
-#[derive(BorshDeserialize, BorshSerialize, Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(BorshSerialize, Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Committee {
     n: u16,
     model: FaultModel,
@@ -58,6 +58,15 @@ impl fmt::Display for CommitteeError {
 }
 
 impl std::error::Error for CommitteeError {}
+
+impl BorshDeserialize for Committee {
+    /// By [`Committee::new`]: what is decoded survives a fault, too.
+    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        let n = u16::deserialize_reader(reader)?;
+        let model = FaultModel::deserialize_reader(reader)?;
+        Self::new(n, model).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+}
 
 impl Committee {
     /// The largest committee that the tables here are made for.

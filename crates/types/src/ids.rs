@@ -1,7 +1,7 @@
 //! Identifiers. Each is a newtype, so that a view cannot stand where a slot is meant.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use std::fmt;
+use std::{fmt, io};
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident, $inner:ty, $prefix:literal) => {
@@ -53,7 +53,7 @@ impl ReplicaId {
 }
 
 /// The sixteen lower-case hex digits that name one chain for its whole life.
-#[derive(BorshSerialize, BorshDeserialize, Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(BorshSerialize, Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Chain([u8; 16]);
 
 /// The text is not sixteen lower-case hex digits.
@@ -67,6 +67,14 @@ impl fmt::Display for ChainError {
 }
 
 impl std::error::Error for ChainError {}
+
+impl BorshDeserialize for Chain {
+    /// Sixteen bytes that are what [`Chain::parse`] takes.
+    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        let digits = <[u8; 16]>::deserialize_reader(reader)?;
+        Self::of_digits(digits).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+}
 
 impl Chain {
     /// Names a chain by the first eight bytes of a digest.
@@ -86,7 +94,10 @@ impl Chain {
     /// # Errors
     /// [`ChainError`] for any other text.
     pub fn parse(text: &str) -> Result<Self, ChainError> {
-        let digits: [u8; 16] = text.as_bytes().try_into().map_err(|_| ChainError)?;
+        Self::of_digits(text.as_bytes().try_into().map_err(|_| ChainError)?)
+    }
+
+    fn of_digits(digits: [u8; 16]) -> Result<Self, ChainError> {
         let hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         if digits.iter().all(hex) { Ok(Self(digits)) } else { Err(ChainError) }
     }

@@ -1,0 +1,435 @@
+//! Storage in memory that fails on demand: for tests, and for the simulator.
+//!
+//! It keeps apart what a process sees and what a power loss would leave. Which part of the
+//! unsynced bytes survives [`MemoryDisk::crash`] follows from a seed alone, so that a failing seed
+//! can be run again.
+
+use crate::disk::{Disk, DiskError};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// The unit that a torn write loses or keeps.
+const SECTOR_BYTES: usize = 512;
+
+/// A folder in memory.
+///
+/// A clone is another handle of the same folder; [`Self::crash`] and [`Self::fork`] make folders
+/// of their own. Bytes are shared until one side writes, so both are cheap.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryDisk(Arc<Mutex<Folder>>);
+
+#[derive(Clone, Debug, Default)]
+struct Folder {
+    contents: BTreeMap<u64, Content>,
+    next_content: u64,
+    names: BTreeMap<String, u64>,
+    durable_names: BTreeMap<String, u64>,
+    unsynced_names: Vec<Renaming>,
+    faults: Faults,
+    counts: Counts,
+}
+
+/// A change of names that the next sync makes durable.
+#[derive(Clone, Debug)]
+enum Renaming {
+    Create(String, u64),
+    Rename(String, String),
+    Remove(String),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Content {
+    bytes: Arc<Vec<u8>>,
+    /// How many bytes, from the start, a power loss cannot take.
+    synced: usize,
+    /// What was durable before a cut below it that is not durable yet.
+    uncut: Option<Arc<Vec<u8>>>,
+    /// Ranges that a failed sync dropped: readable until the crash, and gone after it.
+    dropped: Vec<Range<usize>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Faults {
+    room: Option<u64>,
+    read_only: bool,
+    syncs_until_failure: Option<u64>,
+    reads_until_failure: Option<u64>,
+}
+
+/// How often each operation was carried out.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// Appends, failed ones included.
+    pub appends: u64,
+    /// Bytes appended.
+    pub bytes: u64,
+    /// Syncs, failed ones included.
+    pub syncs: u64,
+    /// Reads.
+    pub reads: u64,
+}
+
+impl MemoryDisk {
+    /// An empty folder without faults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What a power loss at this moment leaves, as a folder of its own, without faults.
+    ///
+    /// Of the changes of names since the last sync a prefix survives. Of a file's unsynced bytes
+    /// the seed picks: all, none, a prefix that ends anywhere, or any combination of its sectors
+    /// with zeros in place of the others. An unsynced cut has happened, or not. Bytes whose sync
+    /// failed are zeros.
+    #[must_use]
+    pub fn crash(&self, seed: u64) -> Self {
+        let folder = self.lock();
+        let mut seed = Seed(seed);
+        let mut names = folder.durable_names.clone();
+        let survivors = seed.below(folder.unsynced_names.len() + 1);
+        for renaming in &folder.unsynced_names[..survivors] {
+            renaming.apply(&mut names);
+        }
+        let mut left = Folder {
+            next_content: folder.next_content,
+            durable_names: names.clone(),
+            names,
+            ..Folder::default()
+        };
+        for id in left.names.values() {
+            if let Some(content) = folder.contents.get(id) {
+                left.contents.insert(*id, content.crash(&mut seed));
+            }
+        }
+        Self(Arc::new(Mutex::new(left)))
+    }
+
+    /// An independent folder with the same bytes, durable or not: what the next process finds when
+    /// this one is killed and the machine goes on. Faults are not taken over.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let mut folder = self.lock().clone();
+        folder.faults = Faults::default();
+        folder.counts = Counts::default();
+        Self(Arc::new(Mutex::new(folder)))
+    }
+
+    /// From now on there is room for so many more bytes; an append that does not fit writes what
+    /// fits and fails as [`DiskError::Full`]. `None` lifts the limit.
+    pub fn limit_room(&self, bytes: Option<u64>) {
+        self.lock().faults.room = bytes;
+    }
+
+    /// From now on nothing can be written ([`DiskError::ReadOnly`]), or again it can.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.lock().faults.read_only = read_only;
+    }
+
+    /// Lets `successes` more syncs pass and the one after fail, once, with EIO. The bytes that it
+    /// should have made durable stay readable, and are lost at the crash whatever syncs follow.
+    pub fn fail_sync_after(&self, successes: u64) {
+        self.lock().faults.syncs_until_failure = Some(successes);
+    }
+
+    /// Lets `successes` more reads pass and the one after fail, once, with EIO.
+    pub fn fail_read_after(&self, successes: u64) {
+        self.lock().faults.reads_until_failure = Some(successes);
+    }
+
+    /// Inverts one bit, durably: bit rot. Nothing happens beyond the file's end.
+    pub fn flip(&self, file: &str, byte: u64, bit: u8) {
+        let mut folder = self.lock();
+        if let Some(content) = folder.content_mut(file)
+            && let Some(byte) = usize::try_from(byte)
+                .ok()
+                .and_then(|byte| Arc::make_mut(&mut content.bytes).get_mut(byte))
+        {
+            *byte ^= 1 << (bit % 8);
+        }
+    }
+
+    /// The bytes of a file as a process sees them.
+    #[must_use]
+    pub fn bytes(&self, file: &str) -> Option<Vec<u8>> {
+        self.lock().content_mut(file).map(|content| content.bytes.to_vec())
+    }
+
+    /// Sets a file's bytes, durably, whatever the faults.
+    pub fn place(&self, file: &str, bytes: impl Into<Vec<u8>>) {
+        let mut folder = self.lock();
+        let id = folder.create(file);
+        folder.durable_names.insert(file.to_owned(), id);
+        let bytes = Arc::new(bytes.into());
+        let synced = bytes.len();
+        folder.contents.insert(id, Content { bytes, synced, ..Content::default() });
+    }
+
+    /// How often each operation was carried out.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.lock().counts
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Folder> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Folder {
+    fn content_mut(&mut self, file: &str) -> Option<&mut Content> {
+        self.names.get(file).and_then(|id| self.contents.get_mut(id))
+    }
+
+    fn existing(&mut self, file: &str) -> Result<&mut Content, DiskError> {
+        self.content_mut(file).ok_or_else(|| DiskError::Missing { file: file.to_owned() })
+    }
+
+    fn writable(&self, file: &str) -> Result<(), DiskError> {
+        match self.faults.read_only {
+            true => Err(DiskError::ReadOnly { file: file.to_owned() }),
+            false => Ok(()),
+        }
+    }
+
+    /// The identity of a file's content, made where there is none.
+    fn create(&mut self, file: &str) -> u64 {
+        if let Some(id) = self.names.get(file) {
+            return *id;
+        }
+        let id = self.next_content;
+        self.next_content += 1;
+        self.contents.insert(id, Content::default());
+        self.change_names(Renaming::Create(file.to_owned(), id));
+        id
+    }
+
+    fn change_names(&mut self, renaming: Renaming) {
+        renaming.apply(&mut self.names);
+        self.unsynced_names.push(renaming);
+    }
+
+    fn sync_names(&mut self) {
+        if self.unsynced_names.is_empty() {
+            return;
+        }
+        self.unsynced_names.clear();
+        self.durable_names.clone_from(&self.names);
+        let alive: BTreeSet<u64> = self.names.values().copied().collect();
+        self.contents.retain(|id, _| alive.contains(id));
+    }
+}
+
+impl Renaming {
+    fn apply(&self, names: &mut BTreeMap<String, u64>) {
+        match self {
+            Self::Create(name, id) => {
+                names.insert(name.clone(), *id);
+            }
+            Self::Rename(from, to) => {
+                if let Some(id) = names.remove(from) {
+                    names.insert(to.clone(), id);
+                }
+            }
+            Self::Remove(name) => {
+                names.remove(name);
+            }
+        }
+    }
+}
+
+impl Content {
+    fn sync(&mut self) {
+        self.synced = self.bytes.len();
+        self.uncut = None;
+    }
+
+    /// A failed sync: the system forgets that the bytes were never written.
+    fn drop_unsynced(&mut self) {
+        if self.synced < self.bytes.len() {
+            self.dropped.push(self.synced..self.bytes.len());
+        }
+        self.sync();
+    }
+
+    fn truncate(&mut self, length: usize) {
+        if length >= self.bytes.len() {
+            return;
+        }
+        if length < self.synced && self.uncut.is_none() {
+            let mut durable = Arc::clone(&self.bytes);
+            if self.synced < durable.len() {
+                Arc::make_mut(&mut durable).truncate(self.synced);
+            }
+            self.uncut = Some(durable);
+        }
+        Arc::make_mut(&mut self.bytes).truncate(length);
+        self.synced = self.synced.min(length);
+        self.dropped.retain_mut(|range| {
+            range.end = range.end.min(length);
+            range.start < range.end
+        });
+    }
+
+    fn crash(&self, seed: &mut Seed) -> Self {
+        let mut bytes = match &self.uncut {
+            Some(uncut) if seed.below(2) == 0 => Arc::clone(uncut),
+            _ => self.tear(seed),
+        };
+        for range in &self.dropped {
+            let end = range.end.min(bytes.len());
+            if range.start < end {
+                Arc::make_mut(&mut bytes)[range.start..end].fill(0);
+            }
+        }
+        Self { synced: bytes.len(), bytes, ..Self::default() }
+    }
+
+    fn tear(&self, seed: &mut Seed) -> Arc<Vec<u8>> {
+        let unsynced = self.bytes.len() - self.synced;
+        let mut bytes = Arc::clone(&self.bytes);
+        if unsynced == 0 {
+            return bytes;
+        }
+        match seed.below(4) {
+            0 => {}
+            1 => Arc::make_mut(&mut bytes).truncate(self.synced),
+            2 => Arc::make_mut(&mut bytes).truncate(self.synced + seed.below(unsynced)),
+            _ => {
+                let torn = Arc::make_mut(&mut bytes);
+                torn.truncate(self.synced + seed.below(unsynced + 1));
+                for (n, sector) in torn.chunks_mut(SECTOR_BYTES).enumerate() {
+                    let from = self.synced.saturating_sub(n * SECTOR_BYTES);
+                    if from < sector.len() && seed.below(2) == 0 {
+                        sector[from..].fill(0);
+                    }
+                }
+            }
+        }
+        bytes
+    }
+}
+
+/// Counts a fault down; true when it strikes.
+fn strikes(countdown: &mut Option<u64>) -> bool {
+    match countdown {
+        Some(0) => {
+            *countdown = None;
+            true
+        }
+        Some(left) => {
+            *left -= 1;
+            false
+        }
+        None => false,
+    }
+}
+
+fn input_output_error(operation: &'static str, file: &str) -> DiskError {
+    /// EIO on Linux.
+    const EIO: i32 = 5;
+    DiskError::from_io(operation, file, io::Error::from_raw_os_error(EIO))
+}
+
+impl Disk for MemoryDisk {
+    fn append(&self, file: &str, bytes: &[u8]) -> Result<(), DiskError> {
+        let mut folder = self.lock();
+        folder.counts.appends += 1;
+        folder.writable(file)?;
+        let id = folder.create(file);
+        let room = folder.faults.room.unwrap_or(u64::MAX);
+        let fitting = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        folder.counts.bytes += fitting as u64;
+        if let Some(room) = &mut folder.faults.room {
+            *room -= fitting as u64;
+        }
+        if let Some(content) = folder.contents.get_mut(&id) {
+            Arc::make_mut(&mut content.bytes).extend_from_slice(&bytes[..fitting]);
+        }
+        if fitting < bytes.len() {
+            return Err(DiskError::Full { file: file.to_owned() });
+        }
+        Ok(())
+    }
+
+    fn sync(&self, file: &str) -> Result<(), DiskError> {
+        let mut folder = self.lock();
+        folder.counts.syncs += 1;
+        folder.writable(file)?;
+        if strikes(&mut folder.faults.syncs_until_failure) {
+            folder.existing(file)?.drop_unsynced();
+            return Err(input_output_error("sync", file));
+        }
+        folder.existing(file)?.sync();
+        folder.sync_names();
+        Ok(())
+    }
+
+    fn read(&self, file: &str, offset: u64, out: &mut [u8]) -> Result<usize, DiskError> {
+        let mut folder = self.lock();
+        folder.counts.reads += 1;
+        if strikes(&mut folder.faults.reads_until_failure) {
+            return Err(input_output_error("read", file));
+        }
+        let content = folder.existing(file)?;
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(content.bytes.len());
+        let there = &content.bytes[from..];
+        let read = there.len().min(out.len());
+        out[..read].copy_from_slice(&there[..read]);
+        Ok(read)
+    }
+
+    fn truncate(&self, file: &str, length: u64) -> Result<(), DiskError> {
+        let mut folder = self.lock();
+        folder.writable(file)?;
+        folder.existing(file)?.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        Ok(())
+    }
+
+    fn list(&self) -> Result<Vec<(String, u64)>, DiskError> {
+        let folder = self.lock();
+        let length = |id| folder.contents.get(id).map_or(0, |content| content.bytes.len() as u64);
+        Ok(folder.names.iter().map(|(name, id)| (name.clone(), length(id))).collect())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
+        let mut folder = self.lock();
+        folder.writable(from)?;
+        folder.existing(from)?;
+        folder.change_names(Renaming::Rename(from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
+    fn remove(&self, file: &str) -> Result<(), DiskError> {
+        let mut folder = self.lock();
+        folder.writable(file)?;
+        folder.existing(file)?;
+        folder.change_names(Renaming::Remove(file.to_owned()));
+        Ok(())
+    }
+}
+
+/// A small generator (SplitMix64): what survives is a function of the seed.
+struct Seed(u64);
+
+impl Seed {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`; 0 where there is none.
+    fn below(&mut self, bound: usize) -> usize {
+        match bound as u64 {
+            0 => 0,
+            bound => usize::try_from(self.next() % bound).unwrap_or(0),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `Proposal -> Admitted`: what may be ordered at all.
+//!
+//! The rules here read nothing but the request and the configuration, which is equal at all
+//! replicas: what one correct replica admits, every correct replica accepts in a proposal.
+
+use crate::config::Config;
+use quorate_crypto::Verified;
+use quorate_proof::check_request;
+use quorate_types::{Batch, Committee, Item, Refusal, Rejoin, Request, Tally, UnixMillis};
+use std::{sync::Arc, time::Duration};
+
+/// A request that somebody wants to have ordered. Its claims are checked, its content is not.
+#[derive(Clone, Debug)]
+pub struct Proposal(Arc<Request>);
+
+impl From<Verified<Arc<Request>>> for Proposal {
+    fn from(request: Verified<Arc<Request>>) -> Self {
+        Self(request.into_inner())
+    }
+}
+
+impl Proposal {
+    /// A request out of a verified message.
+    pub(crate) fn part_of_verified(request: Arc<Request>) -> Self {
+        Self(request)
+    }
+}
+
+/// A request that every correct replica will accept in a batch. Made by [`Admission`] alone.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Admitted(Arc<Request>);
+
+impl Admitted {
+    /// The request.
+    #[must_use]
+    pub fn request(&self) -> &Arc<Request> {
+        &self.0
+    }
+
+    /// About how many bytes it takes in a batch.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let request = &self.0;
+        let fields: usize = request.fields.iter().map(|(n, v)| n.len() + v.len() + 8).sum();
+        request.body.len() + request.path.len() + request.query.len() + fields + 160
+    }
+}
+
+/// The rules of admission.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    coverage: quorate_proof::Coverage,
+    committee: Committee,
+    body_max: usize,
+    items_max: usize,
+    clock_skew_max: Duration,
+}
+
+impl Admission {
+    /// The rules that a configuration states.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            coverage: config.coverage.clone(),
+            committee: config.committee,
+            body_max: config.limits.body_max,
+            items_max: config.limits.batch_items_max,
+            clock_skew_max: config.limits.clock_skew_max,
+        }
+    }
+
+    /// Admits one request.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    pub fn admit(&self, proposal: Proposal) -> Result<Admitted, Refusal> {
+        let request = &proposal.0;
+        if request.body.len() > self.body_max {
+            let detail = format!("a content of at most {} bytes is taken", self.body_max);
+            return Err(Refusal::new(413, "body-too-large", detail));
+        }
+        check_request(request, &self.coverage)
+            .map_err(|fault| Refusal::new(fault.status(), fault.code(), fault.to_string()))?;
+        Ok(Admitted(proposal.0))
+    }
+
+    /// Whether this replica may vote for a proposed batch, whose claims were verified.
+    ///
+    /// `clock` is this replica's own, for a fresh proposal; a re-proposal keeps its time and is
+    /// exempt (rule 28b).
+    #[must_use]
+    pub fn judge(&self, batch: &Batch, clock: Option<UnixMillis>) -> bool {
+        let timely = clock.is_none_or(|clock| batch.time.distance(clock) <= self.clock_skew_max);
+        let sized = !batch.items.is_empty() && batch.items.len() <= self.items_max;
+        timely && sized && batch.items.iter().all(|item| self.may_order(item))
+    }
+
+    /// Whether a rejoin carries reports of a quorum of others.
+    #[must_use]
+    pub fn may_rejoin(&self, rejoin: &Rejoin) -> bool {
+        let mut reporters = Tally::new(self.committee);
+        reporters.extend(rejoin.reports.iter().map(|report| report.reporter));
+        self.committee.contains(rejoin.replica)
+            && rejoin.reports.len() == reporters.count()
+            && reporters.is_quorum()
+            && !reporters.contains(rejoin.replica)
+    }
+
+    fn may_order(&self, item: &Item) -> bool {
+        match item {
+            Item::Request(request) => self.admit(Proposal(request.clone())).is_ok(),
+            Item::Rejoin(rejoin) => self.may_rejoin(rejoin),
+        }
+    }
+}

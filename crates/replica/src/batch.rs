@@ -1,0 +1,248 @@
+//! `Admitted -> Batch`: requests wait here until they are executed.
+//!
+//! Batching is adaptive and has no clock: while fewer own batches are undecided than the pipeline
+//! allows, whatever waits is proposed at once; else it waits for a commit, or until a batch is full.
+//! So a lone request never waits, and under load a batch fills in the time that the one before it
+//! takes.
+
+use crate::{admit::Admitted, config::Limits, port::Ticket, replay::ReplayKey};
+use quorate_types::{Batch, Index, Item, Rejoin, ReplicaId, Request, Salt, Time, UnixMillis};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+/// Who brought a request here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Source {
+    Gateway(Ticket),
+    Peer(ReplicaId),
+}
+
+/// A request that is not executed yet.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) admitted: Admitted,
+    pub(crate) ticket: Option<Ticket>,
+    /// When this replica began to expect it to be ordered.
+    pub(crate) since: Time,
+    /// Whether it was sent to all.
+    pub(crate) spread: bool,
+    peer: Option<ReplicaId>,
+}
+
+/// Why a request does not wait here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Unplaced {
+    /// It waits here already.
+    Known,
+    /// Another one with its client and key waits here.
+    KeyRuns,
+    /// There is no room.
+    Full,
+}
+
+/// The requests that wait, and the order in which this replica would propose them.
+#[derive(Debug)]
+pub(crate) struct Batcher {
+    waiting: BTreeMap<Salt, Waiting>,
+    running: BTreeMap<ReplayKey, Salt>,
+    per_peer: BTreeMap<ReplicaId, usize>,
+    queue: VecDeque<Salt>,
+    rejoins: VecDeque<Rejoin>,
+    room: u32,
+    in_flight: usize,
+    limits: Limits,
+}
+
+impl Batcher {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            running: BTreeMap::new(),
+            per_peer: BTreeMap::new(),
+            queue: VecDeque::new(),
+            rejoins: VecDeque::new(),
+            room: 0,
+            in_flight: 0,
+            limits,
+        }
+    }
+
+    /// Keeps a request until it is executed.
+    pub(crate) fn place(
+        &mut self,
+        now: Time,
+        source: Source,
+        admitted: Admitted,
+    ) -> Result<(), Unplaced> {
+        let salt = admitted.request().salt;
+        let key = ReplayKey::of(admitted.request());
+        if self.waiting.contains_key(&salt) {
+            return Err(Unplaced::Known);
+        }
+        if matches!(source, Source::Gateway(_)) && self.running.contains_key(&key) {
+            return Err(Unplaced::KeyRuns);
+        }
+        let (ticket, peer) = match source {
+            Source::Gateway(ticket) => (Some(ticket), None),
+            Source::Peer(peer) => (None, Some(peer)),
+        };
+        if self.waiting.len() >= self.limits.waiting_max {
+            return Err(Unplaced::Full);
+        }
+        if let Some(peer) = peer {
+            let placed = self.per_peer.entry(peer).or_insert(0);
+            if *placed >= self.limits.waiting_per_peer_max {
+                return Err(Unplaced::Full);
+            }
+            *placed += 1;
+        }
+        self.running.entry(key).or_insert(salt);
+        self.waiting.insert(salt, Waiting { admitted, ticket, since: now, spread: false, peer });
+        Ok(())
+    }
+
+    /// Puts a waiting request in line for this replica's own proposals.
+    pub(crate) fn enqueue(&mut self, salt: Salt) {
+        self.queue.push_back(salt);
+    }
+
+    /// Puts a rejoin in line; one a replica at a time.
+    pub(crate) fn enqueue_rejoin(&mut self, rejoin: Rejoin) {
+        self.rejoins.retain(|waiting| waiting.replica != rejoin.replica);
+        self.rejoins.push_back(rejoin);
+    }
+
+    /// Puts everything that waits in line again, oldest first: this replica leads now.
+    pub(crate) fn enqueue_all(&mut self) {
+        let mut salts: Vec<_> = self.waiting.iter().map(|(salt, w)| (w.since, *salt)).collect();
+        salts.sort_unstable();
+        self.queue = salts.into_iter().map(|(_, salt)| salt).collect();
+        self.in_flight = 0;
+    }
+
+    /// Takes back the items of a batch that the engine returned.
+    pub(crate) fn take_back(&mut self, batch: Batch) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        for item in batch.items.into_iter().rev() {
+            match item {
+                Item::Request(request) => self.queue.push_front(request.salt),
+                Item::Rejoin(rejoin) => self.enqueue_rejoin(rejoin),
+            }
+        }
+    }
+
+    /// The request was executed, or answered before; it no longer waits.
+    pub(crate) fn remove(&mut self, request: &Request) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&request.salt)?;
+        let key = ReplayKey::of(waiting.admitted.request());
+        if self.running.get(&key) == Some(&request.salt) {
+            self.running.remove(&key);
+        }
+        if let Some(placed) = waiting.peer.and_then(|peer| self.per_peer.get_mut(&peer)) {
+            *placed = placed.saturating_sub(1);
+        }
+        Some(waiting)
+    }
+
+    /// Removes what was answered elsewhere, and gives the gateways that wait for it.
+    pub(crate) fn take_answered(
+        &mut self,
+        answered: impl Fn(&Request) -> Option<Index>,
+    ) -> Vec<(Ticket, Index)> {
+        let found: Vec<_> = self
+            .waiting
+            .values()
+            .filter_map(|w| Some((w.admitted.request().clone(), answered(w.admitted.request())?)))
+            .collect();
+        found
+            .into_iter()
+            .filter_map(|(request, index)| Some((self.remove(&request)?.ticket?, index)))
+            .collect()
+    }
+
+    /// A gateway no longer waits for a ticket.
+    pub(crate) fn abandon(&mut self, ticket: Ticket) {
+        for waiting in self.waiting.values_mut() {
+            if waiting.ticket == Some(ticket) {
+                waiting.ticket = None;
+            }
+        }
+    }
+
+    /// How many more batches the engine takes.
+    pub(crate) fn set_room(&mut self, room: u32) {
+        self.room = room;
+    }
+
+    /// One of the undecided batches was decided.
+    pub(crate) fn decided(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// This replica leads no longer: nothing is in line, everything goes on waiting.
+    pub(crate) fn stop_leading(&mut self) {
+        self.queue.clear();
+        self.rejoins.clear();
+        self.room = 0;
+        self.in_flight = 0;
+    }
+
+    /// The next batch, if it should be proposed now.
+    pub(crate) fn next(&mut self, clock: UnixMillis) -> Option<Batch> {
+        let waiting = self.queue.len() + self.rejoins.len();
+        let full = waiting >= self.limits.batch_items_max;
+        if waiting == 0 || self.room == 0 || (self.in_flight >= self.limits.pipeline && !full) {
+            return None;
+        }
+        let mut items: Vec<Item> = Vec::new();
+        let mut bytes = 0usize;
+        while items.len() < self.limits.batch_items_max {
+            if let Some(rejoin) = self.rejoins.pop_front() {
+                items.push(Item::Rejoin(rejoin));
+                continue;
+            }
+            let Some(salt) = self.queue.front() else { break };
+            let Some(waiting) = self.waiting.get(salt) else {
+                // Executed meanwhile, by another's proposal.
+                self.queue.pop_front();
+                continue;
+            };
+            bytes = bytes.saturating_add(waiting.admitted.weight());
+            if bytes > self.limits.batch_bytes_max && !items.is_empty() {
+                break;
+            }
+            items.push(Item::Request(waiting.admitted.request().clone()));
+            self.queue.pop_front();
+        }
+        if items.is_empty() {
+            return None;
+        }
+        self.in_flight = self.in_flight.saturating_add(1);
+        self.room = self.room.saturating_sub(1);
+        Some(Batch { time: clock, items })
+    }
+
+    /// Everything that waits.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+        self.waiting.values()
+    }
+
+    /// Everything that waits, to be marked.
+    pub(crate) fn waiting_mut(&mut self) -> impl Iterator<Item = &mut Waiting> {
+        self.waiting.values_mut()
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// All waiting requests, oldest first, at most `most`.
+    pub(crate) fn oldest(&self, most: usize) -> Vec<Arc<Request>> {
+        let mut waiting: Vec<_> = self.waiting.values().collect();
+        waiting.sort_by_key(|waiting| waiting.since);
+        waiting.iter().take(most).map(|waiting| waiting.admitted.request().clone()).collect()
+    }
+}

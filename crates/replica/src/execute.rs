@@ -1,0 +1,422 @@
+//! `Ordered -> Executed`: the replicated state, and the one way to change it.
+//!
+//! Every replica executes the same slots and comes to the same [`StateRecord`]. The same value
+//! executes a log again: after a restart, in state transfer, and in an audit. What a slot's
+//! repeated requests do is nothing, so the log alone is enough to get from one root to the next.
+
+use crate::{
+    config::Config,
+    order::Ordered,
+    replay::{ReplayKey, ReplayTable, SIGNED_WINDOW, Seen},
+};
+use quorate_proof::{Entry, EntryKind, created_s, exchange, fingerprint, sha256, state_digest};
+use quorate_service::{Context, Service, State};
+use quorate_types::{
+    Chain, Digest, Epoch, Exchange, Index, Item, LogItem, Request, Response, Slot, StateRecord,
+    UnixMillis,
+};
+use std::{fmt, sync::Arc};
+
+/// The replicated state: what every correct replica has after the same slot.
+pub struct Execution {
+    service: Box<dyn Service>,
+    state: State,
+    replay: ReplayTable,
+    record: StateRecord,
+    rules: Rules,
+}
+
+/// What execution needs to know of its cluster; equal at all replicas.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// NAME, which the service sees as the authority.
+    pub authority: String,
+    /// The chain, which enters the seed.
+    pub chain: Chain,
+    /// The service's extra fields.
+    pub coverage: quorate_proof::Coverage,
+    /// SHA-256 of the policy text.
+    pub policy: Digest,
+    /// The first agreed time.
+    pub genesis: UnixMillis,
+    /// The largest content of a response, in bytes.
+    pub body_max: usize,
+    /// The replay table's reach, in entries.
+    pub replay_window: u64,
+    /// The most signed requests that it holds.
+    pub replay_signed_max: usize,
+}
+
+impl From<&Config> for Rules {
+    fn from(config: &Config) -> Self {
+        Self {
+            authority: config.domain.authority().to_owned(),
+            chain: config.chain,
+            coverage: config.coverage.clone(),
+            policy: config.policy,
+            genesis: config.genesis,
+            body_max: config.limits.body_max,
+            replay_window: config.limits.replay_window,
+            replay_signed_max: config.limits.replay_signed_max,
+        }
+    }
+}
+
+impl Rules {
+    /// Whether the private half of a log item is the one that its entry was made from.
+    #[must_use]
+    pub fn exchange_holds(&self, item: &LogItem) -> bool {
+        let Ok(entry) = Entry::parse(&item.entry) else { return false };
+        match (entry.kind, &item.exchange) {
+            (EntryKind::Exchange(digest), Some(Exchange { request, response })) => {
+                let base =
+                    exchange::exchange_base(&self.authority, request, response, &self.coverage);
+                base.is_ok_and(|base| exchange::exchange_digest(&request.salt, &base) == digest)
+            }
+            (EntryKind::Exchange(_), None) | (_, Some(_)) => false,
+            (_, None) => true,
+        }
+    }
+}
+
+/// A slot's results, before they stand in the log. Made by [`Execution`] alone.
+#[derive(Debug)]
+pub struct Executed {
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) fresh: Vec<Fresh>,
+    pub(crate) record: StateRecord,
+    pub(crate) state: Digest,
+}
+
+/// What became of one item of a batch.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) request: Arc<Request>,
+    pub(crate) index: Index,
+    /// Whether this slot made the entry.
+    pub(crate) fresh: bool,
+}
+
+/// Something new for the log.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    pub(crate) kind: EntryKind,
+    pub(crate) exchange: Option<Exchange>,
+}
+
+/// Why a log does not follow from its own requests.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Diverged {
+    /// The first entry that differs.
+    pub index: Index,
+    /// What differs, in a sentence.
+    pub reason: String,
+}
+
+impl fmt::Display for Diverged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "entry {}: {}", self.index, self.reason)
+    }
+}
+
+impl std::error::Error for Diverged {}
+
+impl Execution {
+    /// The state before the first slot.
+    #[must_use]
+    pub fn genesis(service: Box<dyn Service>, rules: Rules) -> Self {
+        let mut state = State::new();
+        let mut replay = ReplayTable::new(rules.replay_window, rules.replay_signed_max);
+        let record = StateRecord {
+            slot: Slot(0),
+            next_index: Index(1),
+            epoch: Epoch(0),
+            time: rules.genesis,
+            service: state.root(),
+            replay: replay.root(),
+            engine: engine_root(&rules.policy),
+        };
+        Self { service, state, replay, record, rules }
+    }
+
+    /// The state that a snapshot holds.
+    ///
+    /// # Errors
+    /// A reason when the maps are not those that the record names.
+    pub fn restore(
+        service: Box<dyn Service>,
+        rules: Rules,
+        record: StateRecord,
+        mut state: State,
+        replay: State,
+    ) -> Result<Self, &'static str> {
+        let (window, signed_max) = (rules.replay_window, rules.replay_signed_max);
+        let mut replay = ReplayTable::restore(replay, window, signed_max)?;
+        if state.root() != record.service || replay.root() != record.replay {
+            return Err("a snapshot's maps do not have the roots that its certificate names");
+        }
+        Ok(Self { service, state, replay, record, rules })
+    }
+
+    /// The first entry of every log: the policy, on the empty state. Asked for before any slot.
+    #[must_use]
+    pub fn genesis_entry(&self) -> Entry {
+        self.entry(Index(0), EntryKind::Policy(self.rules.policy))
+    }
+
+    /// The short record of the state now.
+    #[must_use]
+    pub fn record(&self) -> &StateRecord {
+        &self.record
+    }
+
+    /// The service's state.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The replay table.
+    #[must_use]
+    pub fn replay(&self) -> &ReplayTable {
+        &self.replay
+    }
+
+    /// Gives back the service, for a state that replaces this one.
+    #[must_use]
+    pub fn into_service(self) -> Box<dyn Service> {
+        self.service
+    }
+
+    /// Executes the next slot.
+    pub fn execute(&mut self, ordered: Ordered) -> Executed {
+        let proposed = ordered.batch().map_or(UnixMillis(0), |batch| batch.time);
+        let time = UnixMillis(proposed.0.max(self.record.time.0.saturating_add(1)));
+        let mut outcomes = Vec::new();
+        let mut fresh = Vec::new();
+        for item in ordered.batch().map_or(&[][..], |batch| &batch.items) {
+            match item {
+                Item::Request(request) => outcomes.push(self.apply(request, time, &mut fresh)),
+                Item::Rejoin(rejoin) => {
+                    fresh.push(Fresh { kind: EntryKind::Rejoin(rejoin.replica), exchange: None });
+                    self.record.next_index = self.record.next_index.next();
+                }
+            }
+        }
+        self.finish(time, outcomes, fresh)
+    }
+
+    /// Executes one slot again from what the log holds of it: all its items, and no other's.
+    ///
+    /// # Errors
+    /// [`Diverged`], naming the first entry that these requests do not lead to. The state is then
+    /// of no further use.
+    pub fn repeat(&mut self, items: &[LogItem]) -> Result<Executed, Diverged> {
+        let start = self.record.next_index;
+        let fail = |at: Index, reason: &str| Diverged { index: at, reason: reason.to_owned() };
+        let entries = items
+            .iter()
+            .enumerate()
+            .map(|(i, item)| {
+                Entry::parse(&item.entry)
+                    .map_err(|error| fail(Index(start.0 + i as u64), &error.to_string()))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let time = entries.first().ok_or_else(|| fail(start, "a slot has an entry"))?.time;
+        if time <= self.record.time {
+            return Err(fail(start, "its time is not after that of the slot before"));
+        }
+        let mut outcomes = Vec::new();
+        let mut fresh = Vec::new();
+        for (entry, item) in entries.iter().zip(items) {
+            let at = self.record.next_index;
+            match (&entry.kind, &item.exchange) {
+                (EntryKind::Exchange(_), Some(exchange)) => {
+                    outcomes.push(self.apply(&exchange.request, time, &mut fresh));
+                }
+                (EntryKind::Rejoin(replica), None) => {
+                    fresh.push(Fresh { kind: EntryKind::Rejoin(*replica), exchange: None });
+                    self.record.next_index = at.next();
+                }
+                (EntryKind::Mark, None) if items.len() == 1 => {}
+                _ => return Err(fail(at, "its kind does not go with what the log holds of it")),
+            }
+            if entry.kind != EntryKind::Mark && self.record.next_index != at.next() {
+                return Err(fail(at, "its request had been answered before"));
+            }
+        }
+        let executed = self.finish(time, outcomes, fresh);
+        self.agrees(start, &entries, &executed)?;
+        Ok(executed)
+    }
+
+    fn agrees(&self, start: Index, entries: &[Entry], executed: &Executed) -> Result<(), Diverged> {
+        for (at, (entry, fresh)) in entries.iter().zip(&executed.fresh).enumerate() {
+            let index = Index(start.0.saturating_add(at as u64));
+            if entry.kind != fresh.kind {
+                return Err(Diverged { index, reason: "another response was executed".to_owned() });
+            }
+            if *entry != self.entry(index, fresh.kind) {
+                let reason = format!("the state root is {}, not {}", executed.state, entry.state);
+                return Err(Diverged { index, reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&self, index: Index, kind: EntryKind) -> Entry {
+        let state = state_digest(&self.record);
+        Entry { index, epoch: self.record.epoch, time: self.record.time, state, kind }
+    }
+
+    fn finish(
+        &mut self,
+        time: UnixMillis,
+        outcomes: Vec<Outcome>,
+        mut fresh: Vec<Fresh>,
+    ) -> Executed {
+        if fresh.is_empty() {
+            fresh.push(Fresh { kind: EntryKind::Mark, exchange: None });
+            self.record.next_index = self.record.next_index.next();
+        }
+        self.record.slot = self.record.slot.next();
+        self.record.time = time;
+        self.replay.evict(self.record.next_index, time);
+        self.record.service = self.state.root();
+        self.record.replay = self.replay.root();
+        Executed { outcomes, fresh, record: self.record, state: state_digest(&self.record) }
+    }
+
+    /// Executes one request, or finds the entry that answered it before.
+    fn apply(
+        &mut self,
+        request: &Arc<Request>,
+        time: UnixMillis,
+        fresh: &mut Vec<Fresh>,
+    ) -> Outcome {
+        let asked = fingerprint(request);
+        let mut key = ReplayKey::of(request);
+        let mut seen = self.replay.lookup(&key);
+        let reused = seen.is_some_and(|first| first.fingerprint != asked);
+        if reused {
+            key = ReplayKey::salted(&request.salt);
+            seen = self.replay.lookup(&key).filter(|first| first.fingerprint == asked);
+        }
+        if let Some(first) = seen {
+            return Outcome { request: request.clone(), index: first.index, fresh: false };
+        }
+        let index = self.record.next_index;
+        let signed = request.signature.is_some();
+        let (response, remembered) = if reused {
+            (key_reused(), true)
+        } else if !created_in_window(request, time) {
+            key = ReplayKey::salted(&request.salt);
+            (signature_outside_window(), true)
+        } else if signed && self.replay.is_full(time) {
+            (replay_table_full(), false)
+        } else {
+            (self.serve(request, index, time), true)
+        };
+        let (exchange, digest) = self.exchange(request, response);
+        if remembered {
+            let salt = request.salt;
+            let seen = Seen { index, time, salt, fingerprint: asked, exchange: digest, signed };
+            self.replay.insert(key, &seen);
+        }
+        fresh.push(Fresh { kind: EntryKind::Exchange(digest), exchange: Some(exchange) });
+        self.record.next_index = index.next();
+        Outcome { request: request.clone(), index, fresh: true }
+    }
+
+    fn serve(&mut self, request: &Request, index: Index, time: UnixMillis) -> Response {
+        let seed = seed(&self.rules.chain, index, request);
+        let mut context = Context::new(time, index, seed, &self.rules.authority, &mut self.state);
+        let mut response = self.service.handle(&mut context, request);
+        if request.method == "HEAD" || matches!(response.status, 204 | 304) {
+            response.body.clear();
+        }
+        response
+    }
+
+    /// The response with its defaults, and the salted digest of the exchange.
+    ///
+    /// A response that no exchange can hold (too long, not ASCII, an interim status) becomes a 500,
+    /// the same at all replicas: it never halts the chain.
+    fn exchange(&self, request: &Arc<Request>, response: Response) -> (Exchange, Digest) {
+        let fits = response.body.len() <= self.rules.body_max;
+        let response = exchange::with_defaults(response, &self.rules.coverage);
+        let base = |response: &Response| {
+            exchange::exchange_base(&self.rules.authority, request, response, &self.rules.coverage)
+        };
+        let (response, text) = match base(&response) {
+            Ok(text) if fits => (response, text),
+            _ => {
+                let problem = Response::problem(
+                    500,
+                    "response-not-coverable",
+                    "the service gave a response that no proof can cover",
+                );
+                let response = exchange::with_defaults(problem, &self.rules.coverage);
+                // Admission has measured the request's part of the base, so this one fits; were it
+                // otherwise, the digest of an empty text would still be the same everywhere.
+                let text = base(&response).unwrap_or_default();
+                (response, text)
+            }
+        };
+        let digest = exchange::exchange_digest(&request.salt, &text);
+        (Exchange { request: request.clone(), response }, digest)
+    }
+}
+
+impl fmt::Debug for Execution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Execution").field("record", &self.record).finish_non_exhaustive()
+    }
+}
+
+/// The hash of the replicated state that no map holds. PBFT has none of its own, so it is that of
+/// the policy.
+fn engine_root(policy: &Digest) -> Digest {
+    let mut bytes = b"quorate-engine-state/1".to_vec();
+    bytes.extend_from_slice(&policy.0);
+    sha256(&bytes)
+}
+
+/// The seed that a service sees, as `proof.md` defines it.
+fn seed(chain: &Chain, index: Index, request: &Request) -> Digest {
+    let mut bytes = b"quorate-seed/1".to_vec();
+    bytes.extend_from_slice(chain.as_bytes());
+    bytes.extend_from_slice(&index.0.to_be_bytes());
+    bytes.extend_from_slice(&request.salt.0);
+    sha256(&bytes)
+}
+
+fn created_in_window(request: &Request, time: UnixMillis) -> bool {
+    let Some(signature) = &request.signature else { return true };
+    let created = created_s(signature).unwrap_or(0);
+    created.abs_diff(time.seconds()) <= SIGNED_WINDOW.as_secs()
+}
+
+fn key_reused() -> Response {
+    Response::problem(
+        422,
+        "idempotency-key-reused",
+        "another request was made under this Idempotency-Key",
+    )
+}
+
+fn signature_outside_window() -> Response {
+    Response::problem(
+        401,
+        "signature-outside-window",
+        "the signature was created more than 300 s from the agreed time",
+    )
+}
+
+fn replay_table_full() -> Response {
+    Response::problem(
+        503,
+        "replay-table-full",
+        "too many signed requests within 600 s; nothing was executed, try again later",
+    )
+}

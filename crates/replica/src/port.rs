@@ -1,0 +1,170 @@
+//! What the pipeline takes from its driver, and what it asks of it.
+//!
+//! The contract is that of `quorate_protocol::protocol`, one level up: inputs in, effects out, in
+//! order, and nothing after a [`Effect::Persist`] leaves before the record is durable.
+
+use crate::{certify::Certified, message::Message, snapshot::Snapshot};
+use quorate_crypto::{Delivery, Verified};
+use quorate_protocol::{Accusation, Protocol, To};
+use quorate_types::{
+    Digest, Index, LogItem, Refusal, ReplicaId, Request, Slot, StableCertificate, View,
+};
+use std::{sync::Arc, time::Duration};
+
+/// A gateway's handle on one submitted request, unique within a process.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Ticket(pub u64);
+
+/// A request handed in by this replica's own gateway, its client signature checked.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// Under which the answer comes back.
+    pub ticket: Ticket,
+    /// The request.
+    pub request: Verified<Arc<Request>>,
+}
+
+/// Everything that can happen to a replica.
+#[derive(Debug)]
+pub enum Input<P: Protocol> {
+    /// The process started. The first input, and the only one of its kind.
+    Start(Box<Recovered<P::Record>>),
+    /// A verified message arrived.
+    Deliver(Delivery<Message<P::Message>>),
+    /// The gateway hands in requests: all that wait, at once.
+    Submit(Vec<Submission>),
+    /// The gateway no longer waits for this answer. The request is ordered all the same.
+    Abandon(Ticket),
+    /// A timer fired.
+    Timer(Timer<P::Timer>),
+    /// The link to a peer broke or came back.
+    Link {
+        /// Which peer.
+        peer: ReplicaId,
+        /// Whether it works now.
+        up: bool,
+    },
+}
+
+/// What the disk held at start.
+#[derive(Debug)]
+pub struct Recovered<R> {
+    /// The write-ahead log's records, oldest first.
+    pub records: Vec<R>,
+    /// Whether there was no write-ahead log at all: the disk was lost (rule 28a).
+    pub lost: bool,
+    /// How many entries the log holds.
+    pub log_size: u64,
+    /// The newest snapshot that could be read and that the log reaches.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// The log after the snapshot (after genesis, where there is none), as far as it is whole.
+    pub items: Vec<LogItem>,
+    /// The newest certificate whose head lies within the log.
+    pub certificate: Option<Arc<StableCertificate>>,
+    /// A random value for this start, which a rejoin signs for.
+    pub nonce: Digest,
+}
+
+/// The names of the timers.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Timer<T> {
+    /// The engine's.
+    Engine(T),
+    /// Look whether the primary ignores requests.
+    Patience,
+    /// Tell the others how far we are, and see whether we lag.
+    Progress,
+    /// Ask again in state transfer, elsewhere.
+    Sync,
+}
+
+/// Everything that a replica can ask for.
+#[derive(Clone, Debug)]
+pub enum Effect<P: Protocol> {
+    /// Make the engine's record durable before carrying out any later effect.
+    Persist {
+        /// The slot that the record is about, if any.
+        slot: Option<Slot>,
+        /// What to keep.
+        record: P::Record,
+    },
+    /// The replica has rejoined after a lost disk: remember it, durably, before any later effect
+    /// (`Wal::rejoined`).
+    Rejoined,
+    /// Sync the log, then drop records of the write-ahead log as `Wal::rotate` does.
+    Forget {
+        /// The lowest slot still needed.
+        below: Slot,
+    },
+    /// Append to the log of entries and exchanges. No barrier: the write-ahead log can repeat it.
+    Append {
+        /// The place of the first item.
+        from: Index,
+        /// The items.
+        items: Arc<Vec<LogItem>>,
+    },
+    /// Cut the log: its last slot may be incomplete, and will be appended again.
+    Truncate {
+        /// How many entries stay.
+        size: u64,
+    },
+    /// Keep the certificate: its head proves every entry below its size.
+    Certify(Arc<StableCertificate>),
+    /// Sync the log, then save a snapshot, off the request path.
+    Snapshot(Arc<Snapshot>),
+    /// Send to others, never to oneself.
+    Send {
+        /// To whom.
+        to: To,
+        /// What.
+        message: Message<P::Message>,
+    },
+    /// Read a run of the log with `sync::page`, and send it.
+    SendPage {
+        /// To whom.
+        to: ReplicaId,
+        /// The first place.
+        from: Index,
+        /// The size of the certified log that the path leads to.
+        size: u64,
+    },
+    /// Arm a timer anew, or disarm it.
+    Timer {
+        /// Which.
+        timer: Timer<P::Timer>,
+        /// When it fires, from now; `None` disarms.
+        after: Option<Duration>,
+    },
+    /// Answer a gateway.
+    Reply {
+        /// Whom.
+        ticket: Ticket,
+        /// With what.
+        reply: Reply,
+    },
+    /// The replica works in a view, or waits for one.
+    View {
+        /// The view.
+        view: View,
+        /// Its leader; `None` while the view change runs.
+        primary: Option<ReplicaId>,
+    },
+    /// A peer provably broke a protocol, or signed a wrong result.
+    Accuse(Accusation),
+    /// The replica was caught up, or fell behind.
+    Ready(bool),
+    /// What cannot be masked (P8): end the process with this reason.
+    Halt(String),
+}
+
+/// An answer to a gateway.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// A new entry, certified.
+    Certified(Box<Certified>),
+    /// The request had been answered before, at this place, which is certified: read the exchange
+    /// from the log.
+    Earlier(Index),
+    /// Not ordered.
+    Refused(Refusal),
+}

@@ -1,0 +1,749 @@
+//! One replica: the stages, the engine, and who hands what to whom.
+
+use crate::{
+    admit::{Admission, Proposal},
+    batch::{Batcher, Source, Unplaced},
+    certify::{Answer, Certifier, OwnHeadWrong, Stabilised},
+    config::Config,
+    execute::{Execution, Rules},
+    message::{Cosign, Message, Progress},
+    order::Ordered,
+    port::{Effect, Input, Recovered, Reply, Submission, Ticket, Timer},
+    record::{Recorded, Recorder},
+    rejoin::{self, Rejoining},
+    replay::ReplayKey,
+    snapshot::Snapshot,
+    sync::Syncer,
+};
+use quorate_crypto::{Cosigner, Delivery, Verifier, VoteSigner};
+use quorate_proof::{Frontier, leaf_hash};
+use quorate_protocol::{self as protocol, Accusation, Outbox, Protocol, Stable, To};
+use quorate_service::Service;
+use quorate_types::{
+    Batch, Digest, Index, Item, Refusal, ReplicaId, Request, Slot, StableCertificate, Time,
+    UnixMillis, View, Wire,
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+/// Requests in one forward, at most.
+const FORWARD_MAX: usize = 512;
+
+/// What a replica knows of its own standing, for `status` and for tests.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sight {
+    /// The view it is in, or going to.
+    pub view: View,
+    /// Who leads it; `None` while the view change runs.
+    pub primary: Option<ReplicaId>,
+    /// The last slot it executed.
+    pub executed: Slot,
+    /// The newest stable slot.
+    pub stable: Slot,
+    /// The highest stable slot that any peer spoke of.
+    pub highest: Slot,
+    /// How many requests wait to be ordered.
+    pub waiting: usize,
+    /// Whether it may vote: a lost disk keeps it from that until it rejoined.
+    pub votes: bool,
+    /// Whether state transfer runs.
+    pub syncing: bool,
+}
+
+/// The pipeline around one engine.
+pub struct Replica<P: Protocol<Command = Batch>> {
+    pub(crate) config: Config,
+    pub(crate) signer: VoteSigner,
+    pub(crate) verifier: Verifier,
+    engine: P,
+    /// Whether the engine was started: not while a lost disk forbids to vote.
+    pub(crate) votes: bool,
+    admission: Admission,
+    pub(crate) batcher: Batcher,
+    pub(crate) execution: Option<Execution>,
+    pub(crate) recorder: Recorder,
+    pub(crate) certifier: Certifier,
+    pub(crate) syncer: Syncer,
+    pub(crate) rejoining: Option<Rejoining>,
+    /// Snapshots taken at slots that are not stable yet, newest last.
+    candidates: VecDeque<Candidate>,
+    /// The newest snapshots, at most two, for peers that transfer one.
+    pub(crate) snapshots: VecDeque<Arc<Snapshot>>,
+    bytes_since_snapshot: u64,
+    view: View,
+    primary: Option<ReplicaId>,
+    entered: Time,
+    suspected: bool,
+    patience_armed: bool,
+    pub(crate) peers: BTreeMap<ReplicaId, Progress>,
+    /// The nonce of each replica's last ordered rejoin: a repeated offer is not ordered again.
+    rejoined: BTreeMap<ReplicaId, Digest>,
+    /// Gateways that wait for entries which came by state transfer.
+    pub(crate) transferred: Vec<(Ticket, Index)>,
+    pub(crate) at_last_tick: (Slot, Slot),
+    pub(crate) ticks_behind: u32,
+    ready: bool,
+}
+
+struct Candidate {
+    slot: Slot,
+    frontier: Frontier,
+    service: quorate_service::State,
+    replay: quorate_service::State,
+}
+
+/// The moment of an input: local time, and what the wall clock says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) now: Time,
+    pub(crate) clock: UnixMillis,
+}
+
+type Effects<P> = Vec<Effect<P>>;
+
+impl<P: Protocol<Command = Batch>> Replica<P> {
+    /// A replica that was not started yet.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        engine: P,
+        service: Box<dyn Service>,
+        signer: VoteSigner,
+        cosigner: Cosigner,
+        verifier: Verifier,
+    ) -> Self {
+        let (me, committee, window) = (config.me, config.committee, config.window);
+        let origin = config.domain.origin().to_owned();
+        let execution = Execution::genesis(service, Rules::from(&config));
+        Self {
+            engine,
+            signer,
+            verifier,
+            votes: false,
+            admission: Admission::new(&config),
+            batcher: Batcher::new(config.limits.clone()),
+            execution: Some(execution),
+            recorder: Recorder::new(Frontier::new()),
+            certifier: Certifier::new(me, committee, cosigner, origin, window),
+            syncer: Syncer::new(me, committee, config.limits.snapshot_lag),
+            rejoining: None,
+            candidates: VecDeque::new(),
+            snapshots: VecDeque::new(),
+            bytes_since_snapshot: 0,
+            view: View(0),
+            primary: None,
+            entered: Time::default(),
+            suspected: false,
+            patience_armed: false,
+            peers: BTreeMap::new(),
+            rejoined: BTreeMap::new(),
+            transferred: Vec::new(),
+            at_last_tick: (Slot(0), Slot(0)),
+            ticks_behind: 0,
+            ready: false,
+            config,
+        }
+    }
+
+    /// Where this replica stands.
+    #[must_use]
+    pub fn sight(&self) -> Sight {
+        let stable = self.certifier.stable_slot();
+        let highest = self.peers.values().map(|peer| peer.stable).max().unwrap_or_default();
+        Sight {
+            view: self.view,
+            primary: self.primary,
+            executed: self.executed(),
+            stable,
+            highest: highest.max(stable),
+            waiting: self.batcher.waiting().count(),
+            votes: self.votes,
+            syncing: self.syncer.is_running(),
+        }
+    }
+
+    /// The newest certificate.
+    #[must_use]
+    pub fn stable(&self) -> Option<&Arc<StableCertificate>> {
+        self.certifier.stable()
+    }
+
+    /// The replicated state, for checkers; `None` only after [`Effect::Halt`].
+    #[must_use]
+    pub fn execution(&self) -> Option<&Execution> {
+        self.execution.as_ref()
+    }
+
+    /// Whether a message is worth the price of its signatures.
+    #[must_use]
+    pub fn wants(&self, from: ReplicaId, message: &Message<P::Message>) -> bool {
+        match message {
+            Message::Engine(message) => self.votes && self.engine.wants(from, message),
+            Message::Cosign(cosign) => self.certifier.wants(from, cosign),
+            Message::Forward(requests) => self.votes && requests.len() <= FORWARD_MAX,
+            Message::RejoinAsk { .. } | Message::RejoinOffer(_) => self.votes,
+            Message::RejoinReport { .. } => self.rejoining.is_some(),
+            Message::Progress(_) | Message::Sync(_) => true,
+        }
+    }
+
+    /// Advances by one input. `now` is local and never decreases; `clock` is the wall clock.
+    /// Effects are carried out in the order in which they are pushed.
+    pub fn handle(
+        &mut self,
+        now: Time,
+        clock: UnixMillis,
+        input: Input<P>,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        let at = Moment { now, clock };
+        match input {
+            Input::Start(recovered) => self.start(at, *recovered, out),
+            Input::Deliver(delivery) => self.deliver(at, delivery, out),
+            Input::Submit(submissions) => self.submit(at, submissions, out),
+            Input::Abandon(ticket) => self.batcher.abandon(ticket),
+            Input::Timer(Timer::Engine(timer)) => {
+                self.drive(at, protocol::Input::Timer(timer), out);
+            }
+            Input::Timer(Timer::Patience) => self.lose_patience(at, out),
+            Input::Timer(Timer::Progress) => self.tick(at, out),
+            Input::Timer(Timer::Sync) => {
+                self.syncer.retry();
+                self.ask(out);
+            }
+            Input::Link { peer, up } => self.link(at, peer, up, out),
+        }
+        self.propose(at, out);
+        self.arm_patience(out);
+        self.tell_ready(out);
+    }
+
+    /// The last slot executed.
+    pub(crate) fn executed(&self) -> Slot {
+        self.execution.as_ref().map_or(Slot(0), |execution| execution.record().slot)
+    }
+
+    fn start(&mut self, at: Moment, recovered: Recovered<P::Record>, out: &mut Effects<P>) {
+        let Recovered { records, lost, log_size, snapshot, items, certificate, nonce } = recovered;
+        self.entered = at.now;
+        if let Err(reason) = self.recover(log_size, snapshot, items, certificate, out) {
+            self.halt(reason, out);
+            return;
+        }
+        let after = Some(self.config.limits.progress);
+        out.push(Effect::Timer { timer: Timer::Progress, after });
+        if lost {
+            self.rejoining = Some(Rejoining::new(nonce));
+            self.tick(at, out);
+        } else {
+            self.begin_to_vote(at, records, out);
+        }
+    }
+
+    /// Starts the engine: from here on this replica votes.
+    pub(crate) fn begin_to_vote(
+        &mut self,
+        at: Moment,
+        records: Vec<P::Record>,
+        out: &mut Effects<P>,
+    ) {
+        self.votes = true;
+        let stable = match self.certifier.stable() {
+            Some(certificate) => Stable::certified(certificate.clone()),
+            None => Stable::genesis(),
+        };
+        self.drive(at, protocol::Input::Start { records, stable }, out);
+    }
+
+    fn deliver(
+        &mut self,
+        at: Moment,
+        delivery: Delivery<Message<P::Message>>,
+        out: &mut Effects<P>,
+    ) {
+        let Delivery { signer, via, message } = delivery;
+        if !self.wants(via, message.get()) {
+            return;
+        }
+        let message = match message.split(Message::into_engine) {
+            Ok(message) => {
+                return self.drive(at, protocol::Input::Message { signer, via, message }, out);
+            }
+            Err(message) => message.into_inner(),
+        };
+        match message {
+            Message::Engine(_) => {}
+            Message::Forward(requests) => self.forwarded(at, via, requests, out),
+            Message::Cosign(cosign) => self.cosigned(at, via, cosign, out),
+            Message::Progress(progress) => self.progressed(via, progress),
+            Message::Sync(sync) => self.sync(at, via, sync, out),
+            Message::RejoinAsk { nonce } => {
+                let stable = self.certifier.stable_slot();
+                let report = rejoin::report(&self.config, &self.signer, &nonce, via, stable);
+                let message = Message::RejoinReport { nonce, report };
+                out.push(Effect::Send { to: To::One(via), message });
+            }
+            Message::RejoinReport { nonce, report } => self.reported(&nonce, report, out),
+            Message::RejoinOffer(rejoin) => {
+                let known = self.rejoined.get(&via) == Some(&rejoin.nonce);
+                let holds = rejoin.replica == via && self.admission.may_rejoin(&rejoin);
+                if self.leads() && holds && !known {
+                    self.batcher.enqueue_rejoin(rejoin);
+                }
+            }
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.votes && self.primary == Some(self.config.me)
+    }
+
+    // --- admit and batch -----------------------------------------------------------------------
+
+    fn submit(&mut self, at: Moment, submissions: Vec<Submission>, out: &mut Effects<P>) {
+        let mut placed = Vec::new();
+        for Submission { ticket, request } in submissions {
+            match self.place(at, ticket, Proposal::from(request)) {
+                Ok(Some(request)) => placed.push(request),
+                Ok(None) => {}
+                Err(reply) => out.push(Effect::Reply { ticket, reply }),
+            }
+        }
+        self.hand_on(placed, out);
+    }
+
+    /// Keeps a submitted request until it is executed, unless it can be answered at once.
+    fn place(
+        &mut self,
+        at: Moment,
+        ticket: Ticket,
+        proposal: Proposal,
+    ) -> Result<Option<Arc<Request>>, Reply> {
+        let admitted = self.admission.admit(proposal).map_err(Reply::Refused)?;
+        let request = admitted.request().clone();
+        if let Some(index) = self.answered_before(&request) {
+            return Err(Reply::Earlier(index));
+        }
+        match self.batcher.place(at.now, Source::Gateway(ticket), admitted) {
+            Ok(()) => Ok(Some(request)),
+            Err(Unplaced::Known | Unplaced::KeyRuns) => Err(Reply::Refused(Refusal::new(
+                409,
+                "request-running",
+                "a request under this Idempotency-Key is still running; ask again",
+            ))),
+            Err(Unplaced::Full) => Err(Reply::Refused(
+                Refusal::new(503, "overloaded", "too many requests wait to be ordered")
+                    .retry_after(1),
+            )),
+        }
+    }
+
+    /// Where the very same request was answered under a certified head.
+    fn answered_before(&self, request: &Request) -> Option<Index> {
+        let seen = self.execution.as_ref()?.replay().lookup(&ReplayKey::of(request))?;
+        let same = seen.fingerprint == quorate_proof::fingerprint(request);
+        (same && self.certifier.covers(seen.index)).then_some(seen.index)
+    }
+
+    fn forwarded(
+        &mut self,
+        at: Moment,
+        from: ReplicaId,
+        requests: Vec<Arc<Request>>,
+        out: &mut Effects<P>,
+    ) {
+        let mut placed = Vec::new();
+        for request in requests {
+            if self.is_executed(&request) {
+                continue;
+            }
+            let Ok(admitted) = self.admission.admit(Proposal::part_of_verified(request.clone()))
+            else {
+                let charge = "malformed";
+                let evidence = Vec::new();
+                out.push(Effect::Accuse(Accusation { replica: from, charge, evidence }));
+                return;
+            };
+            if self.batcher.place(at.now, Source::Peer(from), admitted).is_ok() {
+                placed.push(request);
+            }
+        }
+        // A forwarded request is not passed on: its own replica sends it to all, if need be.
+        if self.leads() {
+            placed.iter().for_each(|request| self.batcher.enqueue(request.salt));
+        }
+    }
+
+    fn is_executed(&self, request: &Request) -> bool {
+        let seen = self
+            .execution
+            .as_ref()
+            .and_then(|execution| execution.replay().lookup(&ReplayKey::of(request)));
+        seen.is_some_and(|seen| seen.salt == request.salt)
+    }
+
+    /// Gives requests to whoever leads.
+    fn hand_on(&mut self, requests: Vec<Arc<Request>>, out: &mut Effects<P>) {
+        match self.primary {
+            Some(primary) if primary == self.config.me && self.votes => {
+                requests.iter().for_each(|request| self.batcher.enqueue(request.salt));
+            }
+            Some(primary) => {
+                for part in requests.chunks(FORWARD_MAX) {
+                    let message = Message::Forward(part.to_vec());
+                    out.push(Effect::Send { to: To::One(primary), message });
+                }
+            }
+            // A view change runs: everything that waits is handed on when a view is entered.
+            None => {}
+        }
+    }
+
+    fn propose(&mut self, at: Moment, out: &mut Effects<P>) {
+        while self.leads()
+            && let Some(batch) = self.batcher.next(at.clock)
+        {
+            self.drive(at, protocol::Input::Propose(batch), out);
+        }
+    }
+
+    fn arm_patience(&mut self, out: &mut Effects<P>) {
+        if !self.patience_armed && !self.batcher.is_empty() {
+            self.patience_armed = true;
+            let after = Some(self.config.limits.patience / 4);
+            out.push(Effect::Timer { timer: Timer::Patience, after });
+        }
+    }
+
+    /// A primary that ignores requests is suspected: after half the patience they go to all, so
+    /// that all expect them; after the whole, this replica wants another view.
+    fn lose_patience(&mut self, at: Moment, out: &mut Effects<P>) {
+        self.patience_armed = false;
+        let (Some(primary), true) = (self.primary, self.votes) else { return };
+        let patience = self.config.limits.patience;
+        let waited = |since: Time, entered: Time| at.now.since(since.max(entered));
+        let entered = self.entered;
+        let mut spread = Vec::new();
+        let mut ignored = false;
+        for waiting in self.batcher.waiting_mut() {
+            let waited = waited(waiting.since, entered);
+            if waited >= patience / 2 && !waiting.spread && waiting.ticket.is_some() {
+                waiting.spread = true;
+                spread.push(waiting.admitted.request().clone());
+            }
+            ignored |= waited >= patience;
+        }
+        for part in spread.chunks(FORWARD_MAX) {
+            out.push(Effect::Send { to: To::All, message: Message::Forward(part.to_vec()) });
+        }
+        if ignored && primary != self.config.me && !self.suspected {
+            self.suspected = true;
+            self.drive(at, protocol::Input::Suspect, out);
+        }
+    }
+
+    /// The link to the primary broke while it owes us something: it is suspected sooner, because
+    /// requests go to all at once.
+    fn link(&mut self, at: Moment, peer: ReplicaId, up: bool, out: &mut Effects<P>) {
+        if up || self.primary != Some(peer) || self.batcher.is_empty() {
+            return;
+        }
+        let patience = self.config.limits.patience;
+        let early = Time(at.now.0.saturating_sub(nanos(patience) / 2));
+        for waiting in self.batcher.waiting_mut() {
+            waiting.since = waiting.since.min(early);
+        }
+        self.entered = self.entered.min(early);
+        self.lose_patience(at, out);
+    }
+
+    // --- order ---------------------------------------------------------------------------------
+
+    /// Hands an input to the engine, and carries its effects up, until it asks for nothing more.
+    pub(crate) fn drive(&mut self, at: Moment, first: protocol::Input<P>, out: &mut Effects<P>) {
+        if !self.votes {
+            return;
+        }
+        let mut inputs = VecDeque::from([first]);
+        let mut outbox = Outbox::new();
+        while let Some(input) = inputs.pop_front() {
+            self.engine.handle(at.now, input, &mut outbox);
+            let effects: Vec<_> = outbox.drain().collect();
+            for effect in effects {
+                self.lift(at, effect, &mut inputs, out);
+            }
+        }
+    }
+
+    fn lift(
+        &mut self,
+        at: Moment,
+        effect: protocol::Effect<P>,
+        inputs: &mut VecDeque<protocol::Input<P>>,
+        out: &mut Effects<P>,
+    ) {
+        use protocol::Effect as Engine;
+        match effect {
+            Engine::Persist { slot, record } => out.push(Effect::Persist { slot, record }),
+            Engine::Forget { below } => out.push(Effect::Forget { below }),
+            Engine::Send { to, message } => {
+                out.push(Effect::Send { to, message: Message::Engine(message) });
+            }
+            Engine::Timer { timer, after } => {
+                out.push(Effect::Timer { timer: Timer::Engine(timer), after });
+            }
+            Engine::Judge { slot, view, digest, proposal, fresh } => {
+                let clock = fresh.then_some(at.clock);
+                let accept = proposal.is_none_or(|batch| self.admission.judge(&batch, clock));
+                inputs.push_back(protocol::Input::Verdict { slot, view, digest, accept });
+            }
+            Engine::Commit { slot, command, .. } => {
+                let stable = self.commit(slot, command.clone(), out);
+                inputs.extend(stable.map(protocol::Input::Stable));
+                let through = self.rejoins_ordered(command.as_deref());
+                inputs.extend(through.map(|through| protocol::Input::Fill { through }));
+            }
+            Engine::Enter { view, primary } => self.enter(at, view, primary, out),
+            Engine::Leave { view } => {
+                self.view = view;
+                self.primary = None;
+                self.batcher.stop_leading();
+                out.push(Effect::View { view, primary: None });
+            }
+            Engine::Room(room) => self.batcher.set_room(room),
+            Engine::Returned(batch) => self.batcher.take_back(batch),
+            Engine::Behind { stable } => {
+                if let Some(certificate) = stable.certificate {
+                    let stable = self.believe(certificate, true, out);
+                    inputs.extend(stable.map(protocol::Input::Stable));
+                }
+            }
+            Engine::Accuse(accusation) => out.push(Effect::Accuse(accusation)),
+        }
+    }
+
+    fn enter(&mut self, at: Moment, view: View, primary: ReplicaId, out: &mut Effects<P>) {
+        self.view = view;
+        self.primary = Some(primary);
+        self.entered = at.now;
+        self.suspected = false;
+        out.push(Effect::View { view, primary: Some(primary) });
+        if primary == self.config.me {
+            self.batcher.enqueue_all();
+        } else {
+            self.batcher.stop_leading();
+            let own = self.batcher.oldest(self.config.limits.waiting_per_peer_max);
+            self.hand_on(own, out);
+        }
+    }
+
+    /// Executes, records and cosigns a decided slot. `Some` if that completed a certificate.
+    fn commit(
+        &mut self,
+        slot: Slot,
+        batch: Option<Arc<Batch>>,
+        out: &mut Effects<P>,
+    ) -> Option<Stable> {
+        self.batcher.decided();
+        // Slots below were executed from the log; one beyond the next means that state transfer
+        // is replacing the state, and will bring this slot too.
+        if slot != self.executed().next() || self.syncer.replaces_state() {
+            return None;
+        }
+        let ordered = Ordered::new(slot, batch);
+        let executed = self.execution.as_mut()?.execute(ordered);
+        let recorded = self.recorder.record(executed);
+        self.publish(recorded, out)
+    }
+
+    /// Appends a recorded slot, cosigns it, and opens it for the others' cosignatures.
+    fn publish(&mut self, recorded: Recorded, out: &mut Effects<P>) -> Option<Stable> {
+        let slot = recorded.slot();
+        let (from, items) = (recorded.from, recorded.items.clone());
+        let tickets = self.release(&recorded, out);
+        self.consider_snapshot(&recorded);
+        out.push(Effect::Append { from, items });
+        let cosign = self.certifier.open(recorded, tickets);
+        if self.votes {
+            out.push(Effect::Send { to: To::All, message: Message::Cosign(cosign) });
+        }
+        let mut stable = None;
+        for (replica, early) in self.certifier.take_early(slot) {
+            let result = self.certifier.add(&self.verifier, replica, early);
+            stable = self.stabilised(result, out).or(stable);
+        }
+        stable
+    }
+
+    /// The gateways that wait for a slot's requests, which wait no longer to be ordered.
+    pub(crate) fn release(
+        &mut self,
+        recorded: &Recorded,
+        out: &mut Effects<P>,
+    ) -> Vec<(Ticket, Index, bool)> {
+        let mut tickets = Vec::new();
+        for outcome in &recorded.outcomes {
+            let Some(waiting) = self.batcher.remove(&outcome.request) else { continue };
+            let Some(ticket) = waiting.ticket else { continue };
+            // A primary may have ordered other content under the salt of this request.
+            if waiting.admitted.request() == &outcome.request {
+                tickets.push((ticket, outcome.index, outcome.fresh));
+            } else {
+                out.push(Effect::Reply { ticket, reply: Reply::Refused(altered()) });
+            }
+        }
+        tickets
+    }
+
+    /// The slot to fill up to, when a batch lets a replica rejoin.
+    fn rejoins_ordered(&mut self, batch: Option<&Batch>) -> Option<Slot> {
+        let items = batch.map_or(&[][..], |batch| &batch.items);
+        let rejoins = items.iter().filter_map(|item| match item {
+            Item::Rejoin(rejoin) => Some(rejoin),
+            Item::Request(_) => None,
+        });
+        let mut through = None;
+        for rejoin in rejoins {
+            self.rejoined.insert(rejoin.replica, rejoin.nonce);
+            through = through.max(Some(rejoin::bound(rejoin)));
+        }
+        through
+    }
+
+    // --- certify -------------------------------------------------------------------------------
+
+    fn cosigned(&mut self, at: Moment, from: ReplicaId, cosign: Cosign, out: &mut Effects<P>) {
+        let result = self.certifier.add(&self.verifier, from, cosign);
+        if let Some(stable) = self.stabilised(result, out) {
+            self.drive(at, protocol::Input::Stable(stable), out);
+        }
+    }
+
+    /// Carries out what a certificate brings. `Some` if it is news to the engine.
+    pub(crate) fn stabilised(
+        &mut self,
+        result: Result<Option<Stabilised>, OwnHeadWrong>,
+        out: &mut Effects<P>,
+    ) -> Option<Stable> {
+        let Stabilised { certificate, new, answers, wrong } = match result {
+            Ok(stabilised) => stabilised?,
+            Err(OwnHeadWrong(slot)) => {
+                self.halt(format!("slot {slot}: a quorum executed something else"), out);
+                return None;
+            }
+        };
+        for (replica, cosign) in wrong {
+            let evidence = vec![cosign.to_wire(), certificate.to_wire()];
+            out.push(Effect::Accuse(Accusation { replica, charge: "wrong-result", evidence }));
+        }
+        if !new {
+            return None;
+        }
+        out.push(Effect::Certify(certificate.clone()));
+        for (ticket, answer) in answers {
+            let reply = match answer {
+                Answer::Certified(certified) => Reply::Certified(certified),
+                Answer::Earlier(index) => Reply::Earlier(index),
+            };
+            out.push(Effect::Reply { ticket, reply });
+        }
+        self.keep_snapshot(&certificate, out);
+        Some(Stable::certified(certificate))
+    }
+
+    fn consider_snapshot(&mut self, recorded: &Recorded) {
+        let bytes: usize = recorded
+            .items
+            .iter()
+            .filter_map(|item| item.exchange.as_ref())
+            .map(|exchange| exchange.request.body.len() + exchange.response.body.len() + 256)
+            .sum();
+        self.bytes_since_snapshot = self.bytes_since_snapshot.saturating_add(bytes as u64);
+        let Some(execution) = &self.execution else { return };
+        // A larger state is saved more rarely, so that saving stays a fraction of the writing.
+        let threshold = self.config.limits.snapshot_bytes.max(execution.state().bytes() / 2);
+        if self.bytes_since_snapshot < threshold {
+            return;
+        }
+        self.bytes_since_snapshot = 0;
+        let candidate = Candidate {
+            slot: recorded.slot(),
+            frontier: self.recorder.frontier().clone(),
+            service: execution.state().clone(),
+            replay: execution.replay().map().clone(),
+        };
+        self.candidates.push_back(candidate);
+        if self.candidates.len() > 2 {
+            self.candidates.pop_front();
+        }
+    }
+
+    /// A candidate whose very slot was certified becomes a snapshot.
+    fn keep_snapshot(&mut self, certificate: &Arc<StableCertificate>, out: &mut Effects<P>) {
+        while let Some(candidate) = self.candidates.front() {
+            if candidate.slot > certificate.slot() {
+                return;
+            }
+            let Some(candidate) = self.candidates.pop_front() else { return };
+            if candidate.slot == certificate.slot() {
+                let snapshot = Arc::new(Snapshot {
+                    certificate: certificate.clone(),
+                    frontier: candidate.frontier,
+                    service: candidate.service,
+                    replay: candidate.replay,
+                });
+                self.keep(snapshot.clone());
+                out.push(Effect::Snapshot(snapshot));
+            } else {
+                // Passed over by a later certificate: take another soon.
+                self.bytes_since_snapshot = self.config.limits.snapshot_bytes;
+            }
+        }
+    }
+
+    /// Keeps a snapshot for peers, and the one before, which somebody may be fetching.
+    pub(crate) fn keep(&mut self, snapshot: Arc<Snapshot>) {
+        self.snapshots.push_back(snapshot);
+        if self.snapshots.len() > 2 {
+            self.snapshots.pop_front();
+        }
+    }
+
+    fn tell_ready(&mut self, out: &mut Effects<P>) {
+        let behind = self.ticks_behind > 1;
+        let ready = self.votes && self.primary.is_some() && !self.syncer.is_running() && !behind;
+        if ready != self.ready {
+            self.ready = ready;
+            out.push(Effect::Ready(ready));
+        }
+    }
+
+    /// Ends this replica's part in anything: what happened cannot be masked (P8).
+    pub(crate) fn halt(&mut self, reason: String, out: &mut Effects<P>) {
+        self.votes = false;
+        self.primary = None;
+        out.push(Effect::Halt(reason));
+    }
+
+    /// The leaf hashes of items, appended to the log's right edge.
+    pub(crate) fn extend_frontier(&mut self, items: &[quorate_types::LogItem]) {
+        let mut frontier = self.recorder.frontier().clone();
+        items.iter().for_each(|item| frontier.push(leaf_hash(item.entry.as_bytes())));
+        self.recorder = Recorder::new(frontier);
+    }
+}
+
+fn nanos(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn altered() -> Refusal {
+    Refusal::new(
+        503,
+        "request-altered",
+        "a replica ordered other content in place of this request; send it again",
+    )
+    .retry_after(1)
+}

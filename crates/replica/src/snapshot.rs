@@ -1,0 +1,134 @@
+//! The replicated state at a stable head, as it is saved and transferred.
+
+use crate::message::StateMap;
+use borsh::{BorshDeserialize, BorshSerialize};
+use quorate_proof::Frontier;
+use quorate_service::{CHUNKS, Chunk, State};
+use quorate_types::{Slot, StableCertificate, Wire};
+use std::{fmt, sync::Arc};
+
+/// A state that a quorum certified, with the log's frontier at it.
+#[derive(Clone)]
+pub struct Snapshot {
+    /// Proves everything below.
+    pub certificate: Arc<StableCertificate>,
+    /// The log's right edge, from which it grows on.
+    pub frontier: Frontier,
+    /// The service's keys and values.
+    pub service: State,
+    /// The replay table.
+    pub replay: State,
+}
+
+#[derive(BorshDeserialize, BorshSerialize)]
+struct Description {
+    certificate: StableCertificate,
+    frontier: Frontier,
+}
+
+/// Bytes that are no snapshot.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SnapshotError(&'static str);
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not a snapshot: {}", self.0)
+    }
+}
+
+impl std::error::Error for SnapshotError {}
+
+impl Snapshot {
+    /// The slot at whose end this is the state.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        self.certificate.slot()
+    }
+
+    /// The bytes of the description, for the disk.
+    #[must_use]
+    pub fn manifest(&self) -> Vec<u8> {
+        let certificate = StableCertificate::clone(&self.certificate);
+        Description { certificate, frontier: self.frontier.clone() }.to_wire()
+    }
+
+    /// The bytes of all chunks in order, the service's first, for the disk.
+    pub fn chunks(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
+        [&self.service, &self.replay]
+            .into_iter()
+            .flat_map(|map| map.chunks().map(|chunk| chunk.items.to_wire()))
+    }
+
+    /// Reads what [`Self::manifest`] and [`Self::chunks`] wrote.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] when the bytes are no snapshot. Whether the roots are those of the
+    /// certificate is checked when the snapshot is installed.
+    pub fn read(manifest: &[u8], chunks: &[Vec<u8>]) -> Result<Self, SnapshotError> {
+        let description = Description::from_wire(manifest, 1 << 20)
+            .map_err(|_| SnapshotError("its manifest is malformed"))?;
+        let half = usize::from(CHUNKS);
+        if chunks.len() != 2 * half {
+            return Err(SnapshotError("it has another number of chunks"));
+        }
+        let (service, replay) = chunks.split_at(half);
+        Ok(Self {
+            certificate: Arc::new(description.certificate),
+            frontier: description.frontier,
+            service: read_map(service)?,
+            replay: read_map(replay)?,
+        })
+    }
+
+    /// One of the two maps.
+    #[must_use]
+    pub fn map(&self, map: StateMap) -> &State {
+        match map {
+            StateMap::Service => &self.service,
+            StateMap::Replay => &self.replay,
+        }
+    }
+}
+
+fn read_map(chunks: &[Vec<u8>]) -> Result<State, SnapshotError> {
+    let mut map = State::new();
+    for chunk in chunks {
+        let items = Vec::<(bytes::Bytes, bytes::Bytes)>::from_wire(chunk, usize::MAX)
+            .map_err(|_| SnapshotError("a chunk is malformed"))?;
+        for (key, value) in items {
+            map.put(key, value);
+        }
+    }
+    Ok(map)
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Snapshot({})", self.slot())
+    }
+}
+
+/// Puts a map together from chunks, each verified on arrival.
+#[derive(Debug, Default)]
+pub(crate) struct Assembly {
+    chunks: Vec<Chunk>,
+}
+
+impl Assembly {
+    /// The number of the chunk that comes next.
+    pub(crate) fn next(&self) -> u16 {
+        u16::try_from(self.chunks.len()).unwrap_or(CHUNKS)
+    }
+
+    pub(crate) fn push(&mut self, chunk: Chunk) {
+        self.chunks.push(chunk);
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.next() >= CHUNKS
+    }
+
+    pub(crate) fn finish(self) -> State {
+        State::from_chunks(self.chunks)
+    }
+}

@@ -1,0 +1,382 @@
+//! State transfer: how a replica that is far behind, or empty, comes up again (rules 11, 12).
+//!
+//! It believes certificates only. Given one above its own state, it fetches the log in pages, each
+//! proven by one inclusion path to stand under the certified head, and either executes them again
+//! (a short way) or takes a snapshot's chunks, each proven under the certified state root (a long
+//! way). Nothing unproven is stored. One session runs at a time, with one peer; a peer that does not
+//! answer, or answers wrongly, is replaced by the next.
+
+use crate::{
+    message::{Manifest, Page, StateMap, Sync},
+    snapshot::{Assembly, Snapshot},
+};
+use quorate_crypto::Verifier;
+use quorate_proof::{Entry, Frontier, leaf_hash, root_from_path, verify_stable};
+use quorate_service::{CHUNKS, Chunk};
+use quorate_types::{
+    Committee, Digest, Head, Index, LogItem, ReplicaId, Slot, StableCertificate, Wire,
+};
+use std::sync::Arc;
+
+/// The most items in a page.
+pub const PAGE_ITEMS_MAX: usize = 256;
+
+/// The bytes of items after which a page ends.
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
+
+/// Reads a page for a peer: `item` gives the log at a place, `path` an inclusion path in the log
+/// of a size. `None` when the log does not reach that far.
+pub fn page(
+    from: Index,
+    size: u64,
+    mut item: impl FnMut(Index) -> Option<LogItem>,
+    path: impl FnOnce(Index, u64) -> Option<Vec<Digest>>,
+) -> Option<Page> {
+    let (mut items, mut bytes) = (Vec::new(), 0usize);
+    for index in from.0..size {
+        let next = item(Index(index))?;
+        bytes = bytes.saturating_add(next.to_wire().len());
+        items.push(next);
+        if items.len() >= PAGE_ITEMS_MAX || bytes >= PAGE_BYTES_MAX {
+            break;
+        }
+    }
+    let last = from.0.checked_add(items.len() as u64)?.checked_sub(1)?;
+    if items.is_empty() {
+        return None;
+    }
+    let path = path(Index(last), size)?;
+    Some(Page { from, size, items, path })
+}
+
+/// What a page proves, against what its receiver holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PageFault {
+    /// The page does not stand under the head: its sender lies, or answered another question.
+    NotInLog,
+    /// The page stands under the certified head, but what the receiver holds does not: its own log
+    /// is corrupt.
+    OwnLogWrong,
+}
+
+/// Checks that a page continues a log that ends at `frontier`, under a certified head.
+///
+/// The inclusion path of the last item fixes, by its left-hand hashes, everything before it.
+///
+/// # Errors
+/// [`PageFault`], saying whose log is wrong.
+pub fn check_page(frontier: &Frontier, page: &Page, head: &Head) -> Result<(), PageFault> {
+    let (Some((last, before)), true) =
+        (page.items.split_last(), page.from.0 == frontier.size() && page.size == head.size)
+    else {
+        return Err(PageFault::NotInLog);
+    };
+    let mut grown = frontier.clone();
+    for item in before {
+        grown.push(leaf_hash(item.entry.as_bytes()));
+    }
+    let leaf = leaf_hash(last.entry.as_bytes());
+    if root_from_path(&leaf, grown.size(), head.size, &page.path) != Some(head.root) {
+        return Err(PageFault::NotInLog);
+    }
+    let left = left_hashes(grown.size(), head.size, &page.path);
+    // An item in the middle may be forged as well as the receiver's own log be wrong: only a page
+    // of one item tells the two apart.
+    match left.iter().eq(grown.peaks().iter().rev()) {
+        true => Ok(()),
+        false if before.is_empty() => Err(PageFault::OwnLogWrong),
+        false => Err(PageFault::NotInLog),
+    }
+}
+
+/// The hashes of an inclusion path that stand to the left of the leaf, from the leaf up.
+fn left_hashes(index: u64, size: u64, path: &[Digest]) -> Vec<Digest> {
+    let (mut node, mut last) = (index, size.saturating_sub(1));
+    let mut left = Vec::new();
+    for hash in path {
+        if node % 2 == 1 || node == last {
+            left.push(*hash);
+            while node % 2 == 0 && node != 0 {
+                node /= 2;
+                last /= 2;
+            }
+        }
+        node /= 2;
+        last /= 2;
+    }
+    left
+}
+
+/// What the session waits for.
+#[derive(Debug)]
+enum Phase {
+    /// Entries, executed again as they come.
+    Repeat,
+    /// A snapshot's description.
+    Manifest,
+    /// Entries up to the snapshot, stored without being executed.
+    Store,
+    /// Chunks.
+    Chunks { service: Assembly, replay: Assembly },
+}
+
+/// One transfer towards a certified state.
+#[derive(Debug)]
+struct Session {
+    target: Arc<StableCertificate>,
+    phase: Phase,
+    peer: ReplicaId,
+    /// The end of what was fetched and proven.
+    frontier: Frontier,
+    /// Proven items of a slot whose end was not fetched yet.
+    pending: Vec<LogItem>,
+    /// Questions that nobody answered since the last answer.
+    unanswered: u32,
+}
+
+/// What an answer moved.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Nothing.
+    Idle,
+    /// Ask for the next piece.
+    Ask,
+    /// Execute these slots again, each with all its items.
+    Repeat(Vec<Vec<LogItem>>),
+    /// Store these items.
+    Store(Vec<LogItem>),
+    /// All of the snapshot is here.
+    Install(Box<Snapshot>),
+    /// The peer answered wrongly; another one is asked.
+    Lied { peer: ReplicaId, what: &'static str },
+    /// This replica's own log is corrupt.
+    OwnLogWrong,
+}
+
+/// Drives state transfer at the replica that lags.
+#[derive(Debug)]
+pub(crate) struct Syncer {
+    me: ReplicaId,
+    committee: Committee,
+    snapshot_lag: u64,
+    session: Option<Session>,
+    next_peer: u16,
+}
+
+impl Syncer {
+    pub(crate) fn new(me: ReplicaId, committee: Committee, snapshot_lag: u64) -> Self {
+        Self { me, committee, snapshot_lag, session: None, next_peer: me.0 }
+    }
+
+    /// Whether a transfer runs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Whether commits must wait, because the state is about to be replaced.
+    pub(crate) fn replaces_state(&self) -> bool {
+        self.session
+            .as_ref()
+            .is_some_and(|s| matches!(s.phase, Phase::Store | Phase::Chunks { .. }))
+    }
+
+    /// The head that the running transfer goes to.
+    pub(crate) fn target(&self) -> Option<&Arc<StableCertificate>> {
+        self.session.as_ref().map(|session| &session.target)
+    }
+
+    /// Begins to go to a checked certificate, unless a transfer runs already.
+    pub(crate) fn begin(&mut self, target: Arc<StableCertificate>, own: &Frontier) {
+        let lag = target.head.size.saturating_sub(own.size());
+        if self.session.is_some() || lag == 0 {
+            return;
+        }
+        let phase = if lag > self.snapshot_lag { Phase::Manifest } else { Phase::Repeat };
+        let (peer, frontier, pending) = (self.turn(), own.clone(), Vec::new());
+        self.session = Some(Session { target, phase, peer, frontier, pending, unanswered: 0 });
+    }
+
+    /// Ends the session: its target was reached.
+    pub(crate) fn finish(&mut self) {
+        self.session = None;
+    }
+
+    /// What to ask now, and whom.
+    pub(crate) fn question(&self) -> Option<(ReplicaId, Sync)> {
+        let session = self.session.as_ref()?;
+        let question = match &session.phase {
+            Phase::Repeat | Phase::Store => Sync::AskPage {
+                from: Index(session.frontier.size()),
+                size: session.target.head.size,
+            },
+            Phase::Manifest => Sync::AskManifest,
+            Phase::Chunks { service, replay } => {
+                let (map, next) = match service.is_whole() {
+                    false => (StateMap::Service, service.next()),
+                    true => (StateMap::Replay, replay.next()),
+                };
+                Sync::AskChunk { slot: session.target.slot(), map, number: next }
+            }
+        };
+        Some((session.peer, question))
+    }
+
+    /// Nobody answered in time: ask another peer. A snapshot that nobody offers, or goes on
+    /// offering, is given up for the log alone, which leads to the same state.
+    pub(crate) fn retry(&mut self) {
+        let peer = self.turn();
+        let everybody = u32::try_from(self.committee.n()).unwrap_or(u32::MAX);
+        let Some(session) = &mut self.session else { return };
+        session.peer = peer;
+        session.unanswered = session.unanswered.saturating_add(1);
+        if session.unanswered >= everybody {
+            session.unanswered = 0;
+            match session.phase {
+                Phase::Manifest => session.phase = Phase::Repeat,
+                Phase::Chunks { .. } => session.phase = Phase::Manifest,
+                Phase::Repeat | Phase::Store => {}
+            }
+        }
+    }
+
+    /// Takes a page: what it completes is to be executed, or stored.
+    pub(crate) fn page(&mut self, from: ReplicaId, page: Page) -> Step {
+        let Some(session) = self.session.as_mut().filter(|session| session.peer == from) else {
+            return Step::Idle;
+        };
+        let expected = page.from.0 == session.frontier.size();
+        if !expected || !matches!(session.phase, Phase::Repeat | Phase::Store) {
+            return Step::Idle;
+        }
+        match check_page(&session.frontier, &page, &session.target.head) {
+            Ok(()) => {}
+            Err(PageFault::NotInLog) => return self.lied(from, "page"),
+            Err(PageFault::OwnLogWrong) => return Step::OwnLogWrong,
+        }
+        session.unanswered = 0;
+        for item in &page.items {
+            session.frontier.push(leaf_hash(item.entry.as_bytes()));
+        }
+        if matches!(session.phase, Phase::Store) {
+            return Step::Store(page.items);
+        }
+        session.pending.extend(page.items);
+        let whole = session.frontier.size() == session.target.head.size;
+        let mut slots = by_slot(std::mem::take(&mut session.pending));
+        if !whole {
+            session.pending = slots.pop().unwrap_or_default();
+        }
+        Step::Repeat(slots)
+    }
+
+    /// Whether everything up to the target's size was fetched.
+    pub(crate) fn is_fetched(&self) -> bool {
+        self.session.as_ref().is_some_and(|s| s.frontier.size() >= s.target.head.size)
+    }
+
+    /// The snapshot on offer, if it is one: then the log is stored up to it.
+    pub(crate) fn manifest(
+        &mut self,
+        from: ReplicaId,
+        manifest: Manifest,
+        verifier: &Verifier,
+    ) -> Step {
+        let Some(session) = self.session.as_mut().filter(|s| s.peer == from) else {
+            return Step::Idle;
+        };
+        if !matches!(session.phase, Phase::Manifest) {
+            return Step::Idle;
+        }
+        if verify_stable(verifier.policy(), verifier, &manifest.certificate).is_err() {
+            return self.lied(from, "manifest");
+        }
+        session.unanswered = 0;
+        if manifest.certificate.head.size >= session.frontier.size() {
+            session.target = manifest.certificate;
+            session.phase = Phase::Store;
+        } else {
+            session.phase = Phase::Repeat;
+        }
+        Step::Ask
+    }
+
+    /// The log reaches the target: chunks come next, where they are needed.
+    pub(crate) fn stored(&mut self) {
+        if let Some(session) = &mut self.session {
+            let (service, replay) = (Assembly::default(), Assembly::default());
+            session.phase = Phase::Chunks { service, replay };
+        }
+    }
+
+    /// Takes a chunk; the last one completes the snapshot.
+    pub(crate) fn chunk(&mut self, from: ReplicaId, answer: ChunkAnswer) -> Step {
+        let Some(session) = self.session.as_mut().filter(|s| s.peer == from) else {
+            return Step::Idle;
+        };
+        let target = session.target.clone();
+        let Phase::Chunks { service, replay } = &mut session.phase else { return Step::Idle };
+        let ChunkAnswer { slot, map, number, chunk } = answer;
+        let (assembly, root) = match map {
+            StateMap::Service => (service, &target.record.service),
+            StateMap::Replay => (replay, &target.record.replay),
+        };
+        if slot != target.slot() || number != assembly.next() || number >= CHUNKS {
+            return Step::Idle;
+        }
+        if !chunk.verify(number, root) {
+            return self.lied(from, "chunk");
+        }
+        assembly.push(chunk);
+        session.unanswered = 0;
+        let Phase::Chunks { service, replay } = &mut session.phase else { return Step::Idle };
+        if !(service.is_whole() && replay.is_whole()) {
+            return Step::Ask;
+        }
+        Step::Install(Box::new(Snapshot {
+            certificate: target,
+            frontier: session.frontier.clone(),
+            service: std::mem::take(service).finish(),
+            replay: std::mem::take(replay).finish(),
+        }))
+    }
+
+    fn lied(&mut self, peer: ReplicaId, what: &'static str) -> Step {
+        self.retry();
+        Step::Lied { peer, what }
+    }
+
+    /// The next peer, in turn.
+    fn turn(&mut self) -> ReplicaId {
+        let n = u16::try_from(self.committee.n()).unwrap_or(u16::MAX);
+        self.next_peer = self.next_peer.wrapping_add(1) % n;
+        if self.next_peer == self.me.0 {
+            self.next_peer = self.next_peer.wrapping_add(1) % n;
+        }
+        ReplicaId(self.next_peer)
+    }
+}
+
+/// An answer to [`Sync::AskChunk`].
+#[derive(Debug)]
+pub(crate) struct ChunkAnswer {
+    pub(crate) slot: Slot,
+    pub(crate) map: StateMap,
+    pub(crate) number: u16,
+    pub(crate) chunk: Chunk,
+}
+
+/// Groups a run of the log by slot: the entries of a slot share its time, and no two slots do.
+#[must_use]
+pub fn by_slot(items: Vec<LogItem>) -> Vec<Vec<LogItem>> {
+    let mut slots: Vec<Vec<LogItem>> = Vec::new();
+    let mut last = None;
+    for item in items {
+        let time = Entry::parse(&item.entry).ok().map(|entry| entry.time);
+        match slots.last_mut() {
+            Some(slot) if time == last => slot.push(item),
+            _ => slots.push(vec![item]),
+        }
+        last = time;
+    }
+    slots
+}
