@@ -114,7 +114,7 @@ pub fn exchange_base(
     if !(200..=599).contains(&response.status) {
         return Err(ExchangeError::Status(response.status));
     }
-    if response.field("quorate-covers").map(str::to_owned) != coverage.header_value() {
+    if response.field("quorate-covers") != coverage.header_value().as_deref() {
         return Err(ExchangeError::Announcement);
     }
     let mut base = Base::with_capacity(capacity(authority, request, response));
@@ -134,28 +134,22 @@ fn capacity(authority: &str, request: &Request, response: &Response) -> usize {
     640 + authority.len() + request.method.len() + request.path.len() + request.query.len() + bytes
 }
 
-/// The lines so far, and the component identifiers that `@signature-params` will list.
+/// The lines so far, each newline-ended.
 struct Base {
     lines: String,
-    components: String,
 }
 
 impl Base {
     fn with_capacity(capacity: usize) -> Self {
-        Self { lines: String::with_capacity(capacity), components: String::with_capacity(512) }
+        Self { lines: String::with_capacity(capacity) }
     }
 
     /// Starts the line of a component, `parameters` being `;req`, `;bs` or nothing.
     fn component(&mut self, name: &str, parameters: &str) {
-        if !self.components.is_empty() {
-            self.components.push(' ');
-        }
-        for out in [&mut self.lines, &mut self.components] {
-            out.push('"');
-            out.push_str(name);
-            out.push('"');
-            out.push_str(parameters);
-        }
+        self.lines.push('"');
+        self.lines.push_str(name);
+        self.lines.push('"');
+        self.lines.push_str(parameters);
         self.lines.push_str(": ");
     }
 
@@ -228,9 +222,19 @@ impl Base {
         Ok(())
     }
 
+    /// Adds the last line, which lists how each line before it begins.
     fn finish(mut self) -> String {
-        self.lines.push_str("\"@signature-params\": (");
-        self.lines.push_str(&self.components);
+        let end = self.lines.len();
+        self.lines.push_str("\"@signature-params\": ");
+        let mut at = 0;
+        while let Some(line) = self.lines.get(at..end).filter(|rest| !rest.is_empty()) {
+            // No name holds a colon, so that the first one ends the component identifier.
+            let identifier = line.find(": ").unwrap_or(0);
+            let next = line.find('\n').map_or(end, |length| at + length + 1);
+            self.lines.push(if at == 0 { '(' } else { ' ' });
+            self.lines.extend_from_within(at..at + identifier);
+            at = next;
+        }
         self.lines.push_str(");tag=\"");
         self.lines.push_str(TAG);
         self.lines.push('"');

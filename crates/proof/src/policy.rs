@@ -8,7 +8,10 @@ use crate::{
     tree::sha256,
 };
 use quorate_types::{Committee, Digest, PublicKey};
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 use thiserror::Error;
 
 /// The deepest nesting of groups: a group of witnesses is one deep.
@@ -65,13 +68,14 @@ pub enum PolicyError {
     /// A key of small order, or not canonically encoded, or no key at all.
     #[error("line {0}: a weak key")]
     WeakKey(usize),
-    /// A public key that stood before, under whatever name and type.
+    /// A public key that stood before, under whatever name and type, or another key of that name
+    /// and id.
     #[error("line {0}: a key that stood before")]
     SameKey(usize),
     /// A log's name that is no origin, or not that of the logs before.
     #[error("line {0}: the log's name is not the one origin")]
     Origin(usize),
-    /// A name that stood before, or `none`.
+    /// A name, of a witness, a group or a cosigner, that stood before, or `none`.
     #[error("line {0}: a name that stood before, or is reserved")]
     Name(usize),
     /// A group's or the quorum's reference to what was not named before.
@@ -221,8 +225,9 @@ struct Reader {
     witnesses: Vec<VerifierKey>,
     groups: Vec<Group>,
     names: BTreeMap<String, Named>,
-    key_names: BTreeMap<String, ()>,
-    keys: BTreeMap<PublicKey, ()>,
+    cosigners: BTreeSet<String>,
+    keys: BTreeSet<PublicKey>,
+    key_ids: BTreeSet<(String, [u8; 4])>,
     quorum: Option<Member>,
 }
 
@@ -261,7 +266,7 @@ impl Reader {
 
     fn witness(&mut self, at: usize, name: &str, key: &str) -> Result<(), PolicyError> {
         let key = self.key(at, key, KeyKind::Cosigner)?;
-        if self.key_names.insert(key.name.clone(), ()).is_some() {
+        if !self.cosigners.insert(key.name.clone()) {
             return Err(PolicyError::Name(at));
         }
         bounded(at, self.witnesses.len())?;
@@ -279,7 +284,9 @@ impl Reader {
         if !is_sound_key(&key.key) {
             return Err(PolicyError::WeakKey(at));
         }
-        if self.keys.insert(key.key, ()).is_some() {
+        // A signature line names a key by name and id, which therefore must be one key's.
+        let fresh_id = self.key_ids.insert((key.name.clone(), key.id));
+        if !self.keys.insert(key.key) || !fresh_id {
             return Err(PolicyError::SameKey(at));
         }
         Ok(key)

@@ -17,10 +17,19 @@ pub(crate) const PROOF: &str = include_str!("../../testdata/example/proof");
 pub(crate) fn judge(policy: &[u8], request: &[u8], response: &[u8]) -> Result<Verdict, String> {
     let text = std::str::from_utf8(policy).map_err(|_| "policy-malformed".to_owned())?;
     let policy = Policy::parse(text).map_err(|error| error.code().to_owned())?;
+    judge_by(&policy, request, response)
+}
+
+/// The same, by a policy that is read already.
+pub(crate) fn judge_by(
+    policy: &Policy,
+    request: &[u8],
+    response: &[u8],
+) -> Result<Verdict, String> {
     let request = parse_request(request).map_err(|error| error.code().to_owned())?;
     let response =
         parse_response(response, &request.method).map_err(|error| error.code().to_owned())?;
-    verify(&policy, &Strict, &request, &response)
+    verify(policy, &Strict, &request, &response)
         .map_err(|error: VerifyError| error.code().to_owned())
 }
 

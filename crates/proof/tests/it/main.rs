@@ -1,3 +1,13 @@
 //! The proof room from outside.
 
+mod client_signing;
 mod example;
+mod field_traps;
+mod file_traps;
+mod mutation;
+mod policy_traps;
+mod proof_traps;
+mod properties;
+mod request_form;
+mod sealed;
+mod stable;
