@@ -33,6 +33,9 @@ pub enum Claim {
 /// A message that can list its claims.
 pub trait Claims {
     /// Who made the message, when it carries its maker's signature; else whoever sent it made it.
+    ///
+    /// Whoever is named must have a [`Claim::Vote`] among the claims: the verify stage refuses a
+    /// message that borrows a name.
     fn signer(&self) -> Option<ReplicaId>;
 
     /// Adds every claim in it, nested ones too. A message without claims adds nothing.

@@ -152,12 +152,13 @@ impl<M: Claims> Claims for Message<M> {
     fn signer(&self) -> Option<ReplicaId> {
         match self {
             Self::Engine(message) => message.signer(),
-            Self::RejoinReport { report, .. } => Some(report.reporter),
+            // A report names its maker, but nobody checks that before it is counted.
             Self::Forward(_)
             | Self::Cosign(_)
             | Self::Progress(_)
             | Self::Sync(_)
             | Self::RejoinAsk { .. }
+            | Self::RejoinReport { .. }
             | Self::RejoinOffer(_) => None,
         }
     }
