@@ -1,15 +1,45 @@
 //! HTTP in, proof-carrying HTTP out.
 //!
+//! A [`Gateway`] takes requests over HTTP/1.1 and HTTP/2, has them ordered by the replica behind
+//! its [`Backend`], and writes the certified answers down with their proofs. It decides nothing:
+//! what it answers by itself is a refusal, a problem document with a code and `"proven": false`.
+//! Files in the order of a request's way:
+//!
 //! | file | holds |
 //! |---|---|
-//! | [`backend`] | what the gateway asks of the replica behind it |
-//! | [`limits`] | every bound, with its default |
-//! | [`operations`] | the operations listener and what it asks of the node |
+//! | [`config`], [`limits`] | whom the gateway serves, and every bound with its default |
+//! | `server`, `line` | the listener's loop; one connection's |
+//! | `guard`, `framing` | what the bytes of HTTP/1 must be, and by when |
+//! | `quota` | how much may be in progress |
+//! | [`gateway`] | from a request's head to its answer |
+//! | `admission` | from an HTTP request to the request that is ordered |
+//! | [`backend`] | what the gateway asks of the replica |
+//! | `answer` | from a certified answer, or a refusal, to HTTP |
+//! | `well_known` | the pages under `/.well-known/quorate/` |
+//! | [`codes`] | every code of a refusal, explained |
+//! | [`counters`] | what is counted for the metrics |
+//! | [`operations`] | the operations listener |
 
+mod admission;
+mod answer;
 pub mod backend;
+pub mod codes;
+pub mod config;
+pub mod counters;
+mod framing;
+pub mod gateway;
+mod guard;
 pub mod limits;
+mod line;
 pub mod operations;
+mod quota;
+mod server;
+mod well_known;
 
 pub use backend::{Backend, Divergent, Fetch, Fetched, LastHead, Peer, Status, Submitted, Timing};
+pub use codes::{Code, explain};
+pub use config::{ConfigError, GatewayConfig};
+pub use counters::Counters;
+pub use gateway::Gateway;
 pub use limits::Limits;
-pub use operations::{Fault, OperationsBackend};
+pub use operations::{Fault, OperationsBackend, serve_operations};

@@ -4,10 +4,31 @@
 //! something is refused to web pages: a request that names an `Origin`, or a `Host` that is a
 //! domain other than `localhost` (so that no page reaches it by rebinding a name).
 
-use crate::backend::Status;
+use crate::{
+    answer::problem,
+    backend::Status,
+    codes,
+    counters::Counters,
+    limits::Limits,
+    line::{Answers, Line},
+    quota::Quota,
+    server::Server,
+};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{HeaderMap, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use hyper::body::Incoming;
 use quorate_types::Refusal;
 use serde::{Deserialize, Serialize};
-use std::future::Future;
+use std::{future::Future, net::IpAddr, sync::Arc};
+use tokio::net::TcpListener;
+use tower::ServiceExt as _;
 
 /// The node, as its operations listener sees it. A clone is a handle to the same node.
 pub trait OperationsBackend: Clone + Send + Sync + 'static {
@@ -47,4 +68,169 @@ pub enum Fault {
     Equivocate,
     /// Answer requests with old valid answers.
     Replay,
+}
+
+/// Serves the operations listener until `shutdown` completes, with the gateway's own care for slow
+/// and malformed clients.
+pub async fn serve_operations<B: OperationsBackend>(
+    listener: TcpListener,
+    limits: Limits,
+    backend: B,
+    shutdown: impl Future<Output = ()>,
+) {
+    let quota = Arc::new(Quota::default());
+    let server = Server {
+        answers: Operations(router(backend)),
+        limits: Arc::new(limits),
+        counters: Counters::new(quota.clone()),
+        quota,
+    };
+    server.serve(listener, shutdown).await;
+}
+
+/// The pages of the operations listener.
+pub fn router<B: OperationsBackend>(backend: B) -> Router {
+    Router::new()
+        .route("/livez", get(async || "live\n"))
+        .route("/readyz", get(readyz::<B>))
+        .route("/metrics", get(metrics::<B>))
+        .route("/status", get(status::<B>))
+        .route("/fault", post(set_fault::<B>).delete(clear_fault::<B>))
+        .fallback(async || refused(&codes::NOT_FOUND.refusal("there is no such page")))
+        .layer(middleware::from_fn(refuse_pages))
+        .with_state(backend)
+}
+
+#[derive(Clone)]
+struct Operations(Router);
+
+impl Answers for Operations {
+    type Content = Body;
+
+    async fn answer(&self, line: Arc<Line>, request: http::Request<Incoming>) -> Response {
+        if request.uri().path() == "*"
+            && let Some(refusal) = line.refused.take()
+        {
+            return refused(&refusal);
+        }
+        let Ok(response) = self.0.clone().oneshot(request).await;
+        response
+    }
+}
+
+async fn readyz<B: OperationsBackend>(State(backend): State<B>) -> Response {
+    match backend.ready().await {
+        Ok(()) => "ready\n".into_response(),
+        Err(reason) => refused(&codes::NOT_READY.refusal(reason)),
+    }
+}
+
+async fn metrics<B: OperationsBackend>(State(backend): State<B>) -> Response {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], backend.metrics_text()).into_response()
+}
+
+async fn status<B: OperationsBackend>(State(backend): State<B>) -> Response {
+    match serde_json::to_vec(&backend.status().await) {
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(error) => refused(&codes::NOT_READY.refusal(error.to_string())),
+    }
+}
+
+async fn set_fault<B: OperationsBackend>(
+    State(backend): State<B>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    // A page may send other types across origins without asking first.
+    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
+    if !kind.is_some_and(|kind| kind.starts_with(b"application/json")) {
+        return refused(&codes::FAULT_MALFORMED.refusal("the content is not application/json"));
+    }
+    match serde_json::from_slice(&body) {
+        Ok(fault) => done(backend.set_fault(Some(fault)).await),
+        Err(error) => refused(&codes::FAULT_MALFORMED.refusal(error.to_string())),
+    }
+}
+
+async fn clear_fault<B: OperationsBackend>(State(backend): State<B>) -> Response {
+    done(backend.set_fault(None).await)
+}
+
+fn done(result: Result<(), Refusal>) -> Response {
+    match result {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    let (response, body) = problem(refusal);
+    response.map(|()| Body::from(body))
+}
+
+/// Refuses changes that a web page could have asked for, and words what the router refuses.
+async fn refuse_pages(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let named = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = request.uri().authority().map(http::uri::Authority::as_str).or(named);
+    let page = headers.contains_key(header::ORIGIN) || !host.is_some_and(is_local_or_numeric);
+    if page && !reads {
+        let detail = "this listener obeys no web pages; name it by its address or as localhost";
+        return refused(&codes::FAULTS_REFUSED.refusal(detail));
+    }
+    let response = next.run(request).await;
+    match response.status() {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let allow = response.headers().get(header::ALLOW).cloned();
+            let detail = "the method is not for this page";
+            let mut refused = refused(&codes::METHOD_NOT_ALLOWED.refusal(detail));
+            if let Some(allow) = allow {
+                refused.headers_mut().insert(header::ALLOW, allow);
+            }
+            refused
+        }
+        _ => response,
+    }
+}
+
+/// Whether a `Host` is `localhost` or an address: nobody else's DNS can point a page at it.
+fn is_local_or_numeric(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_has_one_form_in_json() {
+        for (fault, json) in [
+            (Fault::CorruptResponses, r#"{"fault":"corrupt-responses"}"#),
+            (Fault::Mute, r#"{"fault":"mute"}"#),
+            (Fault::Delay { ms: 250 }, r#"{"fault":"delay","ms":250}"#),
+            (Fault::Equivocate, r#"{"fault":"equivocate"}"#),
+            (Fault::Replay, r#"{"fault":"replay"}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&fault).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Fault>(json).unwrap(), fault);
+        }
+        assert!(serde_json::from_str::<Fault>(r#"{"fault":"delay"}"#).is_err());
+        assert!(serde_json::from_str::<Fault>(r#"{"fault":"sleep"}"#).is_err());
+    }
+
+    #[test]
+    fn a_page_cannot_name_the_listener() {
+        for host in ["localhost", "LOCALHOST:7500", "127.0.0.1:7500", "[::1]:7500", "10.1.2.3"] {
+            assert!(is_local_or_numeric(host), "{host}");
+        }
+        for host in ["", "evil.example", "evil.example:7500", "localhost.evil.example", "[x]:1"] {
+            assert!(!is_local_or_numeric(host), "{host}");
+        }
+    }
 }
