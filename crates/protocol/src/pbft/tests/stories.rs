@@ -1,0 +1,2 @@
+//! Stories.
+use super::*;
