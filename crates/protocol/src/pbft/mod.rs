@@ -18,7 +18,7 @@
 //! | `NewView{view, view_changes}` | new primary -> all | yes | ViewChanges from a quorum | quorum x that |
 //! | `Status{view, stable, committed, stages, suspects}` | each -> all | no | timer: 200 ms while work is open, else 1 s | 100 B |
 //! | `Fetch{slot, digest}`, `Payload` | who lacks a command <-> others | no, by digest | a digest is known, its command is not | command |
-//! | `Stable(certificate)` | anyone -> who lags | its cosignatures | a Status half a window behind | 1 kB |
+//! | `Stable(certificate)` | anyone -> who lags | its cosignatures | a Status from below it | 1 kB |
 //!
 //! # Quorums
 //!

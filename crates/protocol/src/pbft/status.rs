@@ -328,9 +328,12 @@ impl<C: Command> Pbft<C> {
         let behind = status.view < self.view || (status.view == self.view && !status.active);
         let opening = self.opening.clone().filter(|_| self.active && behind);
         let report = self.own_report.clone().filter(|_| !self.active && behind);
+        // Rule 28: who is below a stable slot and knows of no proof gets it; so does who is far
+        // behind with its window.
         let half = Slot(status.stable.0.saturating_add(self.window.size() / 2));
         let stable = self.window.stable().clone();
-        let stable = stable.certificate.filter(|_| half < stable.slot);
+        let lacks = status.stable < stable.slot && status.committed < stable.slot;
+        let stable = stable.certificate.filter(|_| lacks || half < stable.slot);
         let ahead = status.committed < self.window.committed() && !status.pull;
         if opening.is_none() && report.is_none() && stable.is_none() && !ahead {
             return;
