@@ -6,7 +6,6 @@
 //! | [`window`] | the slots that an engine works on |
 //! | [`view_change`] | reports counted, patience that doubles |
 //! | [`pbft`] | PBFT |
-//! | [`adversary`] | Byzantine replicas, named by deed, as a wrapper around an engine |
 //! | [`conformance`] | the suite that every engine passes |
 
 #![cfg_attr(
@@ -20,7 +19,6 @@
     )
 )]
 
-pub mod adversary;
 pub mod conformance;
 pub mod pbft;
 pub mod protocol;

@@ -90,11 +90,10 @@ pub use message::{Body, Message, Record};
 
 use crate::{
     Effect, Input, Outbox, Protocol, To,
-    adversary::Equivocates,
     view_change::{Patience, Reports},
     window::Window,
 };
-use message::{Header, NewView, Phase, PrePrepare, ViewChange, Vote};
+use message::{Header, NewView, Phase, ViewChange, Vote};
 use quorate_crypto::{Claims, Domain, VoteSigner};
 use quorate_types::{Committee, Digest, ReplicaId, Slot, Time, View, Wire};
 use slot::SlotState;
@@ -309,41 +308,6 @@ impl<C: Command> Pbft<C> {
                 self.raise_stable(crate::Stable::certified(certificate), out);
             }
         }
-    }
-}
-
-impl<C: Command> Debug for Pbft<C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pbft")
-            .field("me", &self.config.me)
-            .field("view", &self.view)
-            .field("active", &self.active)
-            .field("stable", &self.window.stable().slot)
-            .field("committed", &self.window.committed())
-            .finish_non_exhaustive()
-    }
-}
-
-impl<C: Command> Equivocates for Pbft<C> {
-    /// Another proposal in place of this one, or this vote for it.
-    fn contradiction(&self, message: &Message<C>) -> Option<Message<C>> {
-        let other = |phase, vote: &Vote| {
-            let known = vote.header.digest;
-            let digest = if known == self.noop { Digest([0xee; 32]) } else { self.noop };
-            self.sign(phase, Header { digest, ..vote.header })
-        };
-        let own = message.signer() == Some(self.config.me);
-        let body = match &message.body {
-            _ if !own => return None,
-            Body::PrePrepare(it) if it.command.is_some() => {
-                let vote = other(Phase::PrePrepare, &it.vote);
-                Body::PrePrepare(PrePrepare { vote, command: None })
-            }
-            Body::Prepare(vote) => Body::Prepare(other(Phase::Prepare, vote)),
-            Body::Commit(vote) => Body::Commit(other(Phase::Commit, vote)),
-            _ => return None,
-        };
-        Some(self.message(body))
     }
 }
 
