@@ -90,7 +90,11 @@ fn proof() -> impl Strategy<Value = TlogProof> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn what_a_parser_accepts_it_gives_back_byte_for_byte(text in corpus()) {
