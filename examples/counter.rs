@@ -17,8 +17,8 @@ use quorate_types::{Digest, Index, Request, Response, Salt, UnixMillis};
 
 /// `POST /NAME` counts up, `GET /NAME` tells the count, `POST /NAME/draw` draws one of them by lot.
 ///
-/// It has no fields: what it remembers is in the context's state, so that every replica, a restarted
-/// one too, gives the same answers.
+/// It has no fields: what it remembers is in the context's state, so that every replica, a
+/// restarted one too, gives the same answers.
 struct Counter;
 
 impl Service for Counter {

@@ -1,3 +1,33 @@
-//! Chores of the repository.
+//! Chores of the repository: `cargo xtask slow`.
+//!
+//! Its tests (`xtask/tests/it/`) hold the rules that a compiler does not know: which room may use
+//! which, how long a file may be, what no source may contain.
 
-fn main() {}
+mod slow;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask slow [CARGO TEST OPTIONS]   run every test that is ignored as slow
+
+By default of the whole workspace; `cargo xtask slow --package quorate-node` of one room.";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next();
+    match command.as_deref() {
+        Some("slow") => slow::run(arguments.collect()),
+        Some("help" | "--help" | "-h") => {
+            println!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        Some(other) => {
+            eprintln!("there is no chore `{other}`\n\n{HELP}");
+            ExitCode::from(2)
+        }
+        None => {
+            eprintln!("{HELP}");
+            ExitCode::from(2)
+        }
+    }
+}

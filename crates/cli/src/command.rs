@@ -1,6 +1,14 @@
 //! The commands: a file each, and this table of them.
 
+mod bench;
 mod completions;
+mod curl;
+mod explain;
+mod fault;
+mod keygen;
+mod policy;
+mod status;
+mod verify;
 mod version;
 
 use crate::{
@@ -11,6 +19,22 @@ use crate::{
 /// What can be asked for.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
+    /// Send a request, verify the answer, print its body
+    Curl(curl::Curl),
+    /// Check a saved exchange, offline
+    Verify(verify::Verify),
+    /// Show how a replica is
+    Status(status::StatusCommand),
+    /// Inject a fault into a replica of a development cluster
+    Fault(fault::FaultCommand),
+    /// Put a service under load, and tell latency percentiles
+    Bench(Box<bench::Bench>),
+    /// Show, pin or forget the policy that is believed for a gateway
+    Policy(policy::PolicyCommand),
+    /// Make a key that signs requests
+    Keygen(keygen::Keygen),
+    /// Tell more of an error's code
+    Explain(explain::Explain),
     /// Print a completion script for a shell
     Completions(completions::Completions),
     /// Print the version, and with --verbose what it was built from and speaks
@@ -21,6 +45,14 @@ impl Command {
     /// Does it.
     pub(crate) fn run(self, console: &Console) -> Result<Exit, Failure> {
         match self {
+            Self::Curl(command) => command.run(console),
+            Self::Verify(command) => command.run(console),
+            Self::Status(command) => command.run(console),
+            Self::Fault(command) => command.run(console),
+            Self::Bench(command) => command.run(console),
+            Self::Policy(command) => command.run(console),
+            Self::Keygen(command) => command.run(console),
+            Self::Explain(command) => command.run(console),
             Self::Completions(command) => command.run(console),
             Self::Version(command) => command.run(console),
         }

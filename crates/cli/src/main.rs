@@ -5,6 +5,9 @@
 //! | [`command`] | the commands, a file each, and the table of them |
 //! | [`console`] | what goes to standard output and standard error, as text or JSON |
 //! | [`failure`] | exit codes, and errors with a code and a hint |
+//! | [`trust`] | which policy is believed |
+//! | [`verdict`] | what is said of a verified exchange |
+//! | [`keys`], [`http`] | clients' keys; requests that nobody proves |
 //!
 //! A command is a struct of arguments with `run(self, &Console) -> Result<Exit, Failure>`. Results
 //! go to standard output, everything said about them to standard error.
@@ -12,6 +15,10 @@
 mod command;
 mod console;
 mod failure;
+mod http;
+mod keys;
+mod trust;
+mod verdict;
 
 use clap::Parser as _;
 use std::process::ExitCode;

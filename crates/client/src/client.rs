@@ -326,6 +326,22 @@ fn sign(
     Ok(())
 }
 
+/// Sends a request as it is, once, and believes whatever comes: for what no proof covers, such as
+/// an operations listener.
+///
+/// # Errors
+/// [`TransportError`]; an answer of any status is an answer.
+pub async fn plain(
+    endpoint: &Endpoint,
+    call: Call,
+    within: Duration,
+) -> Result<ReceivedResponse, TransportError> {
+    let Call { method, path, query, fields, body } = call;
+    let request = SentRequest { method, path, query, fields, body };
+    let transport = Transport::new(false, Options::default().answer_bytes_max);
+    transport.exchange(endpoint, &request, within).await
+}
+
 /// Reads a path of a gateway.
 pub(crate) async fn fetch_from(
     transport: &Transport,

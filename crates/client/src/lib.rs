@@ -31,7 +31,7 @@ pub mod trust;
 pub mod url;
 
 pub use answer::{Answer, NotVerified, Reason, Refused, SendError, Unsendable};
-pub use client::{Call, Client, Options};
+pub use client::{Call, Client, Options, plain};
 pub use key::{RequestSigner, idempotency_key, quoted_key};
 pub use pins::{PinError, Pins, read_policy};
 pub use transport::TransportError;

@@ -221,7 +221,8 @@ impl SecretKey {
     /// The key as PKCS#8 version 1 in DER (RFC 8410 section 7), as TLS libraries read it.
     #[must_use]
     pub fn pkcs8(&self) -> Zeroizing<Vec<u8>> {
-        /// SEQUENCE { INTEGER 0, SEQUENCE { OID 1.3.101.112 }, OCTET STRING { OCTET STRING of 32 } }
+        /// SEQUENCE { INTEGER 0, SEQUENCE { OID 1.3.101.112 },
+        /// OCTET STRING { OCTET STRING of 32 } }
         const PREFIX: [u8; 16] = [
             0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22,
             0x04, 0x20,
@@ -235,7 +236,8 @@ impl SecretKey {
     /// Writes the key into a new file of mode 0600, durably.
     ///
     /// # Errors
-    /// [`KeyError::Exists`] when anything stands there, else [`KeyError::Io`]; then no file is left.
+    /// [`KeyError::Exists`] when anything stands there, else [`KeyError::Io`], and then no file is
+    /// left.
     pub fn create(&self, path: &Path) -> Result<(), KeyError> {
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(

@@ -1,8 +1,8 @@
 //! A bounded memory of what was verified lately.
 //!
 //! Measured by the ignored test `cost_of_a_view_change_with_and_without_the_memory_slow`: a view
-//! change at n = 4 whose reports nest the votes of 64 slots costs 2 ms with it and 26 ms without, at
-//! n = 31 41 ms and 480 ms. A vote that is new pays one SHA-256 of itself for that, of 1 us.
+//! change at n = 4 whose reports nest the votes of 64 slots costs 2 ms with it and 26 ms without,
+//! at n = 31 41 ms and 480 ms. A vote that is new pays one SHA-256 of itself for that, of 1 us.
 
 use std::collections::BTreeSet;
 

@@ -59,7 +59,8 @@ pub enum Fetch {
     Exchange(Index),
     /// The newest certified head as a C2SP checkpoint.
     Checkpoint,
-    /// A C2SP tile of hashes: `level` 0 to 63, tile number `n`, `width` 1 to 256 hashes (256: full).
+    /// A C2SP tile of hashes: `level` 0 to 63, tile number `n`, `width` 1 to 256 hashes, of which
+    /// 256 make a full one.
     Tile {
         /// 0 holds leaf hashes, each level above one hash for 256 below.
         level: u8,

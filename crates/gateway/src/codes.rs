@@ -37,7 +37,9 @@ pub fn explain(name: &str) -> Option<&'static Code> {
 }
 
 macro_rules! codes {
-    ($($ident:ident = $status:literal $name:literal $(retry $seconds:literal)?: $text:literal;)*) => {
+    ($(
+        $ident:ident = $status:literal $name:literal $(retry $seconds:literal)?: $text:literal;
+    )*) => {
         $(
             #[doc = concat!("`", $name, "`, ", stringify!($status), ". ", $text)]
             pub const $ident: Code = Code {

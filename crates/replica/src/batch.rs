@@ -1,9 +1,9 @@
 //! `Admitted -> Batch`: requests wait here until they are executed.
 //!
 //! Batching is adaptive and has no clock: while fewer own batches are undecided than the pipeline
-//! allows, whatever waits is proposed at once; else it waits for a commit, or until a batch is full.
-//! So a lone request never waits, and under load a batch fills in the time that the one before it
-//! takes.
+//! allows, whatever waits is proposed at once; else it waits for a commit, or until a batch is
+//! full. So a lone request never waits, and under load a batch fills in the time that the one
+//! before it takes.
 
 use crate::{admit::Admitted, config::Limits, port::Ticket, replay::ReplayKey};
 use quorate_types::{Batch, Index, Item, Rejoin, ReplicaId, Request, Salt, Time, UnixMillis};

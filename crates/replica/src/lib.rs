@@ -14,8 +14,8 @@
 //!
 //! Beside the stream stand [`replay`] (at most once), [`snapshot`], [`sync`] (state transfer) and
 //! [`rejoin`] (a lost disk). [`replica`] holds them together: [`Replica::handle`] takes an
-//! [`Input`] and pushes [`Effect`]s; [`port`] says what both are. Nothing here reads a clock, a file
-//! or a socket, so the simulator runs the very same code.
+//! [`Input`] and pushes [`Effect`]s; [`port`] says what both are. Nothing here reads a clock, a
+//! file or a socket, so the simulator runs the very same code.
 
 pub mod admit;
 pub(crate) mod batch;

@@ -1,4 +1,5 @@
-//! `Executed -> Recorded`: a slot's entries, their place in the Merkle log, and the head after them.
+//! `Executed -> Recorded`: a slot's entries, their place in the Merkle log, and the head after
+//! them.
 
 use crate::execute::{Executed, Outcome};
 use quorate_proof::{Entry, Frontier};

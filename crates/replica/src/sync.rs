@@ -3,8 +3,8 @@
 //! It believes certificates only. Given one above its own state, it fetches the log in pages, each
 //! proven by one inclusion path to stand under the certified head, and either executes them again
 //! (a short way) or takes a snapshot's chunks, each proven under the certified state root (a long
-//! way). Nothing unproven is stored. One session runs at a time, with one peer; a peer that does not
-//! answer, or answers wrongly, is replaced by the next.
+//! way). Nothing unproven is stored. One session runs at a time, with one peer; a peer that does
+//! not answer, or answers wrongly, is replaced by the next.
 
 use crate::{
     message::{Manifest, Page, StateMap, Sync},

@@ -1,8 +1,8 @@
 //! What the root of a state is the hash of.
 //!
 //! - A key belongs to the *bucket* named by the first two bytes of its SHA-256.
-//! - A bucket's hash is SHA-256(0x00 || for each of its items, in order of keys: the key's length as
-//!   4 bytes big-endian, the key, SHA-256(value)). An empty bucket's is SHA-256(0x00).
+//! - A bucket's hash is SHA-256(0x00 || for each of its items, in order of keys: the key's length
+//!   as 4 bytes big-endian, the key, SHA-256(value)). An empty bucket's is SHA-256(0x00).
 //! - A node's hash is SHA-256(0x01 || left || right); the root is 16 levels above the buckets.
 
 use quorate_types::Digest;

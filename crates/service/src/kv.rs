@@ -8,13 +8,13 @@
 //! | `POST /kv/{key}/cas` | 200 and the new `ETag`, or 409 with `{"actual":..}` |
 //!
 //! - **Keys** are one path segment, percent-decoded: `/kv/a%2Fb` is the key `a/b`, and `/kv/a` and
-//!   `/kv/%61` are the same key. An escape without two hex digits is 400, a decoded key of more than
-//!   1,024 bytes 414, an empty one 404. The query is ignored.
+//!   `/kv/%61` are the same key. An escape without two hex digits is 400, a decoded key of more
+//!   than 1,024 bytes 414, an empty one 404. The query is ignored.
 //! - **Values** are raw bytes. `GET` gives the `Content-Type` that the `PUT` carried, else
 //!   `application/octet-stream`.
-//! - **`ETag`** is the index of the last write, quoted: `"17"`. A failed `If-Match` is 412. So is an
-//!   `If-None-Match` that holds the tag (`*`: any value), with `GET` and `HEAD` 304. Tags compare
-//!   strongly for `If-Match`; both are lists.
+//! - **`ETag`** is the index of the last write, quoted: `"17"`. A failed `If-Match` is 412. So is
+//!   an `If-None-Match` that holds the tag (`*`: any value), with `GET` and `HEAD` 304. Tags
+//!   compare strongly for `If-Match`; both are lists.
 //! - **`cas`** takes `{"expect":E,"set":S}`, each a string, or `null` for no value; both must be
 //!   there and nothing else. It sets the value to `S` if it is `E`, byte for byte, and the value
 //!   then has no type. Its 200 has an `ETag` even where it leaves no value. An actual value that

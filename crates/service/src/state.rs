@@ -130,8 +130,8 @@ impl State {
 
     /// The state that has the chunks' items.
     ///
-    /// Chunks that were each verified against a root, all numbers once, make the state of that root;
-    /// the caller may compare [`State::root`] once more. Paths are not read here.
+    /// Chunks that were each verified against a root, all numbers once, make the state of that
+    /// root; the caller may compare [`State::root`] once more. Paths are not read here.
     #[must_use]
     pub fn from_chunks(chunks: impl IntoIterator<Item = Chunk>) -> Self {
         let mut state = Self::new();

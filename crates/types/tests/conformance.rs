@@ -4,153 +4,19 @@
 mod oracles;
 
 use bytes::Bytes;
-use oracles::{DECODERS, MOST, any_wire_type, wire};
+use oracles::{
+    DECODERS, MOST, any_wire_type,
+    samples::{client_signature, rejoin, request, samples},
+    wire,
+};
 use proptest::prelude::*;
 use quorate_types::{
     Batch, Chain, ClientSignature, Committee, Cosignature, Digest, EntryFacts, Epoch, Exchange,
-    FaultModel, Head, Index, Item, LogItem, Proven, PublicKey, Rejoin, RejoinReport, ReplicaId,
-    Request, Response, Salt, Signature, Slot, StableCertificate, StateRecord, UnixMillis, View,
-    Wire, WireError,
+    Head, Index, Item, LogItem, Proven, PublicKey, Rejoin, RejoinReport, ReplicaId, Request,
+    Response, Salt, Signature, Slot, StableCertificate, StateRecord, UnixMillis, Wire, WireError,
 };
 use sha2::{Digest as _, Sha256};
 use std::{fmt::Debug, sync::Arc};
-
-fn client_signature() -> ClientSignature {
-    ClientSignature {
-        key: PublicKey([0xc1; 32]),
-        params: "(\"@method\");created=1763658123;alg=\"ed25519\"".into(),
-        signature: Signature([0xc2; 64]),
-    }
-}
-
-fn request() -> Request {
-    Request {
-        method: "POST".into(),
-        path: "/orders/a%20b".into(),
-        query: "?x=1".into(),
-        fields: vec![
-            ("content-type".into(), "application/json".into()),
-            ("idempotency-key".into(), "\"8e03978e-40d5-43e8-bc93-6894a57f9324\"".into()),
-        ],
-        body: Bytes::from_static(b"{\"item\":7}"),
-        salt: Salt([0x5a; 16]),
-        signature: Some(client_signature()),
-    }
-}
-
-fn response() -> Response {
-    Response::new(201).with_field("location", "/orders/42").with_body("text/plain", "made\n")
-}
-
-fn report() -> RejoinReport {
-    RejoinReport {
-        reporter: ReplicaId(3),
-        window_end: Slot(4096),
-        signature: Signature([0xe1; 64]),
-    }
-}
-
-fn rejoin() -> Rejoin {
-    Rejoin { replica: ReplicaId(2), nonce: Digest([0xe0; 32]), reports: vec![report(), report()] }
-}
-
-fn head() -> Head {
-    Head { size: 618, root: Digest([0x4e; 32]) }
-}
-
-fn cosignature(replica: u16) -> Cosignature {
-    Cosignature { replica: ReplicaId(replica), signature: Signature([0xc5; 64]) }
-}
-
-fn record() -> StateRecord {
-    StateRecord {
-        slot: Slot(300),
-        next_index: Index(618),
-        epoch: Epoch(0),
-        time: UnixMillis(1_763_658_123_456),
-        service: Digest([1; 32]),
-        replay: Digest([2; 32]),
-        engine: Digest([3; 32]),
-    }
-}
-
-fn certificate() -> StableCertificate {
-    StableCertificate {
-        head: head(),
-        cosignatures: vec![cosignature(0), cosignature(1), cosignature(3)],
-        last_entry: "quorate-mark/1\nindex 617\n".into(),
-        path: vec![Digest([7; 32]), Digest([8; 32])],
-        record: record(),
-    }
-}
-
-fn facts() -> EntryFacts {
-    EntryFacts {
-        index: Index(617),
-        epoch: Epoch(0),
-        time: UnixMillis(1_763_658_123_456),
-        state: Digest([0x57; 32]),
-        salt: Salt([0x5a; 16]),
-    }
-}
-
-fn proven() -> Proven {
-    Proven { response: response(), facts: facts(), proof: "c2sp.org/tlog-proof@v1\n".into() }
-}
-
-fn exchange() -> Exchange {
-    Exchange { request: Arc::new(request()), response: response() }
-}
-
-fn batch() -> Batch {
-    Batch {
-        time: UnixMillis(1_763_658_123_456),
-        items: vec![Item::Request(Arc::new(request())), Item::Rejoin(rejoin())],
-    }
-}
-
-/// Every type's sample in wire form, by name.
-fn samples() -> Vec<(&'static str, Vec<u8>)> {
-    let committee = Committee::new(7, FaultModel::Hybrid).unwrap();
-    let item = LogItem { entry: "quorate-mark/1\n".into(), exchange: Some(exchange()) };
-    vec![
-        ("Batch", sample(batch())),
-        ("Chain", sample(Chain::parse("5f2c9a17d0e84b63").unwrap())),
-        ("ClientSignature", sample(client_signature())),
-        ("Committee", sample(committee)),
-        ("Cosignature", sample(cosignature(0x0102))),
-        ("Digest", sample(Digest(std::array::from_fn(|i| i.to_le_bytes()[0])))),
-        ("EntryFacts", sample(facts())),
-        ("Epoch", sample(Epoch(0x0102_0304_0506_0708))),
-        ("Exchange", sample(exchange())),
-        ("FaultModel", sample(FaultModel::Hybrid)),
-        ("Head", sample(head())),
-        ("Index", sample(Index(0x0102_0304_0506_0708))),
-        ("Item", sample(Item::Rejoin(rejoin()))),
-        ("LogItem", sample(item)),
-        ("Proven", sample(proven())),
-        ("PublicKey", sample(PublicKey(std::array::from_fn(|i| i.to_le_bytes()[0])))),
-        ("Rejoin", sample(rejoin())),
-        ("RejoinReport", sample(report())),
-        ("ReplicaId", sample(ReplicaId(0x0102))),
-        ("Request", sample(request())),
-        ("Response", sample(response())),
-        ("Salt", sample(Salt(std::array::from_fn(|i| i.to_le_bytes()[0])))),
-        ("Signature", sample(Signature(std::array::from_fn(|i| i.to_le_bytes()[0])))),
-        ("Slot", sample(Slot(0x0102_0304_0506_0708))),
-        ("StableCertificate", sample(certificate())),
-        ("StateRecord", sample(record())),
-        ("UnixMillis", sample(UnixMillis(0x0102_0304_0506_0708))),
-        ("View", sample(View(0x0102_0304_0506_0708))),
-    ]
-}
-
-/// The bytes of a value that decode to it again.
-fn sample<T: Wire + Debug + PartialEq>(value: T) -> Vec<u8> {
-    let bytes = value.to_wire();
-    assert_eq!(wire::<T>(&bytes), Some(value));
-    bytes
-}
 
 const FROZEN: &[(&str, &str)] = &[
     ("Batch", "f0d943d81de9e733ff86ea9d88ba0b69e3dd7ba735e57a255da898f760bb7614"),

@@ -221,7 +221,10 @@ proptest! {
 
     #[test]
     fn a_batch_decides_every_message_as_it_would_be_decided_alone(
-        shape in prop::collection::vec((0_u16..4, 0_u64..12, prop::collection::vec(0_u8..8, 0..3)), 0..24)
+        shape in prop::collection::vec(
+            (0_u16..4, 0_u64..12, prop::collection::vec(0_u8..8, 0..3)),
+            0..24,
+        )
     ) {
         for world in World::both(4) {
             let messages: Vec<_> = shape

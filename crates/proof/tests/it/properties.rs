@@ -1,25 +1,15 @@
 //! Parsers give back what they accept, byte for byte, and never panic.
 
-use crate::example::{ENTRY, POLICY, PROOF, REQUEST, RESPONSE, judge};
+use crate::{
+    example::{ENTRY, POLICY, PROOF, REQUEST, RESPONSE, judge},
+    oracles::readings,
+};
 use proptest::prelude::*;
 use quorate_proof::{
-    Checkpoint, Coverage, Entry, EntryKind, Frontier, NoteSignature, Origin, Policy, TlogProof,
-    VerifierKey, parse_request, parse_response, parse_signature, root_from_path, split_target,
+    Checkpoint, Entry, EntryKind, Frontier, NoteSignature, TlogProof, parse_request,
+    parse_response, parse_signature, root_from_path, split_target,
 };
 use quorate_types::{Digest, Epoch, Head, Index, ReplicaId, UnixMillis};
-
-/// What each text parser makes of a text: nothing, or the text.
-fn readings(text: &str) -> [Option<String>; 7] {
-    [
-        Entry::parse(text).ok().map(|entry| entry.text()),
-        Origin::parse(text).ok().map(|origin| origin.to_string()),
-        VerifierKey::parse(text).ok().map(|key| key.to_string()),
-        Checkpoint::parse(text).ok().map(|checkpoint| checkpoint.text()),
-        TlogProof::parse(text).ok().map(|proof| proof.text()),
-        Policy::parse(text).ok().map(|policy| policy.text().to_owned()),
-        Coverage::parse(text).ok().and_then(|coverage| coverage.header_value()),
-    ]
-}
 
 /// A text with a few bytes set, deleted, doubled or swapped.
 fn mutated(text: &'static str) -> impl Strategy<Value = String> {
@@ -100,7 +90,11 @@ fn proof() -> impl Strategy<Value = TlogProof> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn what_a_parser_accepts_it_gives_back_byte_for_byte(text in corpus()) {

@@ -24,7 +24,12 @@ enum Tag {
 }
 
 fn tag() -> impl Strategy<Value = Tag> {
-    prop_oneof![3 => Just(Tag::None), 1 => Just(Tag::Any), 2 => Just(Tag::Right), 1 => Just(Tag::Wrong)]
+    prop_oneof![
+        3 => Just(Tag::None),
+        1 => Just(Tag::Any),
+        2 => Just(Tag::Right),
+        1 => Just(Tag::Wrong)
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {

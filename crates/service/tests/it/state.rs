@@ -92,7 +92,11 @@ proptest! {
 
     #[test]
     fn the_root_does_not_depend_on_the_order_of_writes(
-        plain in prop::collection::btree_map(key(), prop::collection::vec(any::<u8>(), 0..9), 0..60),
+        plain in prop::collection::btree_map(
+            key(),
+            prop::collection::vec(any::<u8>(), 0..9),
+            0..60,
+        ),
         seed in any::<u64>(),
     ) {
         let mut shuffled: Vec<_> = plain.clone().into_iter().collect();

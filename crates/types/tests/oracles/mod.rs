@@ -3,6 +3,8 @@
 
 #![allow(unreachable_pub, reason = "the fuzz targets include this file and export it")]
 
+pub mod samples;
+
 use quorate_types::{
     Batch, Chain, ClientSignature, Committee, Cosignature, Digest, EntryFacts, Epoch, Exchange,
     FaultModel, Head, Index, Item, LogItem, Proven, PublicKey, Rejoin, RejoinReport, ReplicaId,

@@ -1,0 +1,200 @@
+//! `quorate bench`: load, with latency percentiles.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`load`] | what requests look like |
+//! | [`connection`] | one keep-alive connection and its loop |
+//! | [`tally`] | what was measured, and how it is told |
+
+mod connection;
+mod load;
+mod tally;
+
+use super::{block_on, curl::parse_url};
+use crate::{
+    console::Console,
+    failure::{Exit, Failure},
+    keys::{key_failure, signer_of},
+    trust,
+};
+use connection::{Connection, Pace};
+use load::Load;
+use quorate_client::Endpoint;
+use quorate_crypto::{Role, SecretKey};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
+use tally::{Setting, Tally};
+
+/// Arguments.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    quorate bench --connections 100 --duration 10s\n  \
+    quorate bench --target http://127.0.0.1:7400,http://127.0.0.1:7401 --payload 512 --verify\n  \
+    quorate bench --rate 2000 --duration 30s --output json\n  \
+    quorate bench --method GET --path /kv/greeting --connections 1\n\n\
+    Without --rate the loop is closed: each connection sends its next request when it has its\n\
+    answer. With --rate requests are due at fixed times, and latency counts from when a request\n\
+    was due, not from when it could be sent: a stalled service cannot hide its stall (coordinated\n\
+    omission). Every request is new to the service: its Idempotency-Key and `{n}` are fresh.")]
+pub(crate) struct Bench {
+    /// Gateways, separated by commas; connections are spread over them
+    #[arg(
+        long,
+        value_name = "URL,..",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:7400"
+    )]
+    target: Vec<String>,
+    /// How many connections, each with one request at a time
+    #[arg(long, short, value_name = "C", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    connections: u32,
+    /// How long to measure, such as 10s, 500ms, 2m
+    #[arg(long, short, value_name = "D", default_value = "10s", value_parser = duration)]
+    duration: Duration,
+    /// How long to warm up before it; what happens then is not counted
+    #[arg(long, value_name = "D", default_value = "1s", value_parser = duration)]
+    warm_up: Duration,
+    /// Bytes of content in each request
+    #[arg(long, value_name = "B", default_value_t = 512)]
+    payload: usize,
+    /// The method
+    #[arg(long, value_name = "M", default_value = "PUT")]
+    method: String,
+    /// The path; `{n}` stands for a number that is new with each request
+    #[arg(long, value_name = "T", default_value = "/kv/bench-{n}")]
+    path: String,
+    /// Sign every request by a fresh client key
+    #[arg(long)]
+    sign: bool,
+    /// Check every proof
+    #[arg(long)]
+    verify: bool,
+    /// Requests a second, all connections together: an open loop
+    #[arg(long, value_name = "R")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Give up on a request after this
+    #[arg(long, value_name = "D", default_value = "30s", value_parser = duration)]
+    timeout: Duration,
+    #[command(flatten)]
+    policy: trust::PolicyArgument,
+}
+
+/// Reads `10s`, `500ms`, `2m`, or a number of seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let scale = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" | "" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("`{unit}` is no unit of time; use us, ms, s, m or h")),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| format!("`{text}` is no duration"))?;
+    Duration::try_from_secs_f64(number * scale).map_err(|_| format!("`{text}` is no duration"))
+}
+
+impl Bench {
+    /// Runs it.
+    pub(crate) fn run(self, console: &Console) -> Result<Exit, Failure> {
+        let targets = self
+            .target
+            .iter()
+            .map(|url| Ok(parse_url(url)?.endpoint))
+            .collect::<Result<Vec<_>, _>>()?;
+        block_on(self.measure(targets, console))?
+    }
+
+    async fn measure(&self, targets: Vec<Endpoint>, console: &Console) -> Result<Exit, Failure> {
+        let load = Rc::new(self.load(&targets, console).await?);
+        let start = Instant::now() + self.warm_up;
+        let pace = Rc::new(Pace::new(self.rate, Instant::now(), start, start + self.duration));
+        let local = tokio::task::LocalSet::new();
+        let mut running = Vec::new();
+        for number in 0..self.connections as usize {
+            let place = number % targets.len();
+            let endpoint = targets[place].clone();
+            let connection = Connection::new(place, &endpoint, load.clone(), self.timeout);
+            running.push(local.spawn_local(connection.run(pace.clone())));
+        }
+        let mut tally = Tally::new(targets.len());
+        local
+            .run_until(async {
+                for connection in running {
+                    if let Ok(one) = connection.await {
+                        tally.add(one);
+                    }
+                }
+            })
+            .await;
+        let setting = Setting {
+            targets: targets.iter().map(ToString::to_string).collect(),
+            connections: self.connections,
+            duration: self.duration,
+            rate: self.rate,
+            payload: self.payload,
+            verify: self.verify,
+            sign: self.sign,
+        };
+        let report = tally.report(&setting);
+        if console.is_json() {
+            console.json(&report);
+        } else {
+            console.line(report.text().trim_end());
+        }
+        match (report.unverified, report.requests) {
+            (1.., _) => Err(Failure::not_verified(
+                "bench-not-verified",
+                format!("{} answers did not verify", report.unverified),
+            )),
+            (0, 0) => Err(Failure::failed("bench-no-answers", "not one request was answered")
+                .hint("is the cluster running? `quorate status URL`")),
+            (0, _) => Ok(Exit::Done),
+        }
+    }
+
+    async fn load(&self, targets: &[Endpoint], console: &Console) -> Result<Load, Failure> {
+        let policy = match (self.verify || self.sign, targets.first()) {
+            (true, Some(first)) => {
+                let trusted = self.policy.find(first).await?;
+                trust::keep(&trusted, first, console)?;
+                Some(trusted.policy)
+            }
+            _ => None,
+        };
+        let signer = match self.sign {
+            true => Some(signer_of(SecretKey::generate(Role::Client).map_err(key_failure)?)),
+            false => None,
+        };
+        let mut seed = [0; 16];
+        getrandom::fill(&mut seed).map_err(|error| Failure::failed("no-randomness", error))?;
+        Load::new(
+            &load::Shape { method: &self.method, path: &self.path, payload: self.payload },
+            policy,
+            signer,
+            self.verify,
+            u128::from_be_bytes(seed),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_a_number_and_a_unit() {
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "s", "-1s", "10x", "1e400s", "nan"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! `quorate status URL`.
+
+use super::{block_on, curl::parse_url};
+use crate::{
+    console::Console,
+    failure::{Exit, Failure},
+    http,
+};
+use quorate_client::Endpoint;
+use quorate_gateway::Status;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// Arguments.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    quorate status http://127.0.0.1:7400\n  \
+    quorate status --output json http://127.0.0.1:7500\n\n\
+    A status is one replica's word about itself and the others; nothing proves it.")]
+pub(crate) struct StatusCommand {
+    /// A gateway, or an operations listener
+    #[arg(default_value = "http://127.0.0.1:7400")]
+    url: String,
+}
+
+impl StatusCommand {
+    /// Shows it.
+    pub(crate) fn run(self, console: &Console) -> Result<Exit, Failure> {
+        let url = parse_url(&self.url)?;
+        let document = block_on(document(&url.endpoint))??;
+        if console.is_json() {
+            console.json(&document);
+        } else {
+            let status: Status = serde_json::from_value(document).map_err(|error| {
+                Failure::failed("status-malformed", format!("{}: {error}", url.endpoint))
+            })?;
+            console.line(text(&status).trim_end());
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// The status document of a gateway or of an operations listener.
+///
+/// The gateway's place is asked first: on a gateway, `/status` is the service's and would be
+/// ordered.
+pub(crate) async fn document(endpoint: &Endpoint) -> Result<Value, Failure> {
+    let mut response = http::get(endpoint, "/.well-known/quorate/status").await?;
+    if response.status == 404 {
+        response = http::get(endpoint, "/status").await?;
+    }
+    if response.status != 200 {
+        return Err(http::unexpected(endpoint, &response));
+    }
+    serde_json::from_slice(&response.body).map_err(|error| {
+        Failure::failed("status-malformed", format!("{endpoint}: {error}"))
+            .hint("is this a gateway or an operations listener of Quorate?")
+    })
+}
+
+fn text(status: &Status) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(out, "{:<14}{value}", format!("{name}:"));
+    };
+    let development = if status.development { ", development keys" } else { "" };
+    line("replica", format!("r{} of {}", status.replica, status.replicas));
+    line("origin", format!("{}{development}", status.origin));
+    line("engine", format!("{} ({})", status.engine, status.fault_model));
+    line("service", status.service.clone());
+    line(
+        "ready",
+        match (&status.reason, status.ready) {
+            (_, true) => "yes".to_owned(),
+            (Some(reason), false) => format!("no: {reason}"),
+            (None, false) => "no".to_owned(),
+        },
+    );
+    line("view", format!("{} (primary r{})", status.view, status.primary));
+    line("height", format!("{} (lag {})", status.height, status.lag));
+    line(
+        "last head",
+        status
+            .last_head
+            .as_ref()
+            .map_or("none".to_owned(), |head| format!("{} entries, root {}", head.size, head.root)),
+    );
+    let peers = status
+        .peers
+        .iter()
+        .map(|peer| format!("r{} {}", peer.id, if peer.connected { "up" } else { "DOWN" }));
+    line("peers", peers.collect::<Vec<_>>().join(", "));
+    match status.divergent.as_slice() {
+        [] => line("divergent", "none".to_owned()),
+        divergent => {
+            for one in divergent {
+                line("DIVERGENT", format!("r{}: {}", one.id, one.evidence));
+            }
+        }
+    }
+    line("version", status.version.clone());
+    out
+}

@@ -1,0 +1,7 @@
+//! The binary, run as people and scripts run it.
+
+mod binary;
+mod cluster;
+mod commands;
+mod curl;
+mod verify;

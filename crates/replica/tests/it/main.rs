@@ -1,0 +1,5 @@
+//! The pipeline from outside.
+
+mod decoders;
+#[path = "../oracles/mod.rs"]
+mod oracles;

@@ -1,0 +1,230 @@
+//! Which crate may use which.
+
+use crate::tree::{none, read, root};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+    sync::LazyLock,
+};
+
+/// What each room may use; `types` may be used by all. ARCHITECTURE.md shows the same table.
+const ROOMS: [(&str, &[&str]); 16] = [
+    ("types", &[]),
+    ("proof", &[]),
+    ("crypto", &["proof"]),
+    ("protocol", &["crypto"]),
+    ("service", &[]),
+    ("replica", &["protocol", "service", "proof", "crypto"]),
+    ("ledger", &["proof"]),
+    ("gateway", &["proof"]),
+    ("client", &["proof"]),
+    ("rollup", &["client", "replica"]),
+    ("session", &["client", "proof"]),
+    ("node", EVERY),
+    ("cli", EVERY),
+    ("sim", &["replica", "protocol", "service", "ledger", "proof", "crypto"]),
+    ("xtask", &[]),
+    ("fuzz", EVERY),
+];
+
+/// All rooms but the two at the top.
+const EVERY: &[&str] = &[
+    "proof", "crypto", "protocol", "service", "replica", "ledger", "gateway", "client", "rollup",
+    "session", "node", "sim",
+];
+
+/// What touches sockets, threads or clocks; these rooms do not reach it, through whatever crate.
+const WITHOUT_IO: [&str; 8] =
+    ["types", "proof", "crypto", "protocol", "service", "replica", "ledger", "sim"];
+const IO: [&str; 8] =
+    ["tokio", "mio", "socket2", "hyper", "axum", "rustls", "async-std", "crossbeam-channel"];
+
+/// What `cargo metadata` says of this machine's target.
+static METADATA: LazyLock<Value> = LazyLock::new(|| {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let version = Command::new("rustc").arg("-vV").current_dir(root()).output().unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    let arguments = ["metadata", "--format-version", "1", "--locked", "--filter-platform", host];
+    let output = Command::new(cargo).args(arguments).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+});
+
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name].as_array().unwrap_or_else(|| panic!("cargo metadata has no {name}"))
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_default()
+}
+
+fn room(package: &str) -> &str {
+    package.strip_prefix("quorate-").unwrap_or(package)
+}
+
+fn members() -> impl Iterator<Item = &'static Value> {
+    list(&METADATA, "packages").iter().filter(|package| package["source"].is_null())
+}
+
+/// The arrows between the workspace's rooms.
+fn arrows() -> Vec<(&'static str, &'static str)> {
+    let own: BTreeSet<&str> = members().map(|member| text(member, "name")).collect();
+    members()
+        .flat_map(|member| {
+            list(member, "dependencies").iter().map(|to| (text(member, "name"), text(to, "name")))
+        })
+        .filter(|(_, to)| own.contains(to))
+        .map(|(from, to)| (room(from), room(to)))
+        .collect()
+}
+
+fn forbidden(from: &str, to: &str) -> bool {
+    let allowed = ROOMS.iter().find(|(room, _)| *room == from).map(|(_, allowed)| *allowed);
+    !allowed.is_some_and(|allowed| to == "types" || allowed.contains(&to))
+}
+
+#[test]
+fn every_arrow_between_rooms_is_in_the_table() {
+    let arrows = arrows();
+    assert!(arrows.len() > 20, "only {} arrows were seen", arrows.len());
+    let wrong = arrows.iter().filter(|(from, to)| forbidden(from, to));
+    none(wrong.map(|(from, to)| format!("{from} -> {to}")).collect(), "arrows not in the table");
+}
+
+#[test]
+fn the_table_would_have_noticed() {
+    assert!(forbidden("protocol", "ledger"));
+    assert!(forbidden("service", "proof"));
+    assert!(forbidden("types", "proof"));
+    assert!(forbidden("client", "crypto"));
+    assert!(forbidden("unheard-of", "types"));
+    assert!(!forbidden("gateway", "types"));
+    assert!(!forbidden("sim", "ledger"));
+}
+
+#[test]
+fn every_room_is_in_the_table_and_follows_the_workspaces_lints() {
+    let wrong = members().filter_map(|member| {
+        let name = text(member, "name");
+        let manifest = std::fs::read_to_string(text(member, "manifest_path")).unwrap();
+        let listed = ROOMS.iter().any(|(known, _)| *known == room(name));
+        let linted = manifest.contains("[lints]\nworkspace = true\n");
+        (!listed || !linted).then(|| format!("{name}: listed {listed}, linted {linted}"))
+    });
+    none(wrong.collect(), "rooms that are not in the table or not linted");
+    assert!(members().count() >= 13);
+}
+
+#[test]
+fn the_architecture_shows_the_same_table() {
+    let shown = read("ARCHITECTURE.md");
+    let wrong = ROOMS.iter().filter(|(room, _)| !["xtask", "fuzz"].contains(room)).filter(
+        |(room, allowed)| {
+            let row = shown.lines().find(|line| line.starts_with(&format!("| `{room}` |")));
+            let uses = row.and_then(|row| row.split('|').nth(3)).map(str::trim);
+            let built = members().any(|member| text(member, "name") == format!("quorate-{room}"));
+            let expected = match *allowed {
+                [] => "-".to_owned(),
+                EVERY => "all".to_owned(),
+                some => some.join(", "),
+            };
+            built && uses != Some(expected.as_str())
+        },
+    );
+    none(wrong.map(|(room, _)| (*room).to_owned()).collect(), "rows that differ");
+}
+
+/// What each package of the graph needs when it is built for use, development aside.
+fn graph() -> BTreeMap<&'static str, Vec<&'static str>> {
+    let normal = |to: &&Value| list(to, "dep_kinds").iter().any(|kind| kind["kind"].is_null());
+    let needs = |node: &'static Value| {
+        list(node, "deps").iter().filter(normal).map(|to| text(to, "pkg")).collect()
+    };
+    let nodes = list(&METADATA["resolve"], "nodes").iter();
+    nodes.map(|node| (text(node, "id"), needs(node))).collect()
+}
+
+#[test]
+fn rooms_without_io_do_not_reach_a_socket_or_a_runtime() {
+    let graph = graph();
+    let packages = list(&METADATA, "packages").iter();
+    let names: BTreeMap<&str, &str> =
+        packages.map(|package| (text(package, "id"), text(package, "name"))).collect();
+    let mut wrong = Vec::new();
+    for (id, name) in &names {
+        if !name.starts_with("quorate-") || !WITHOUT_IO.contains(&room(name)) {
+            continue;
+        }
+        let (mut reached, mut ahead) = (BTreeSet::from([*id]), vec![*id]);
+        while let Some(next) = ahead.pop() {
+            ahead.extend(graph[next].iter().filter(|&&to| reached.insert(to)));
+        }
+        let found = reached.iter().map(|id| names[id]).filter(|name| IO.contains(name));
+        wrong.extend(found.map(|found| format!("{name} reaches {found}")));
+    }
+    none(wrong, "rooms without IO");
+}
+
+/// Whether a licence expression can be met with these licences.
+fn met(expression: &str, allowed: &[String]) -> bool {
+    // Older manifests write `/` for `OR`. No expression here nests, so parentheses bind an `OR`
+    // inside an `AND` and nothing else.
+    let expression = expression.replace('/', " OR ");
+    if let Some(start) = expression.find('(') {
+        let end = start + expression[start..].find(')').unwrap_or(0);
+        let inner = met(&expression[start + 1..end], allowed);
+        let word = if inner { &allowed[0] } else { "none" };
+        return met(&format!("{}{word}{}", &expression[..start], &expression[end + 1..]), allowed);
+    }
+    let all = |part: &str| part.split(" AND ").all(|name| allowed.iter().any(|a| a == name.trim()));
+    expression.split(" OR ").any(all)
+}
+
+#[test]
+fn every_dependency_has_a_licence_that_we_allow() {
+    let deny = read("deny.toml");
+    let list_text = deny.split_once("\nallow = [").unwrap().1.split_once(']').unwrap().0;
+    let allowed: Vec<String> = list_text.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    assert!(allowed.contains(&"Apache-2.0".to_owned()), "{allowed:?}");
+    let foreign = list(&METADATA, "packages").iter().filter(|p| !p["source"].is_null());
+    let wrong: Vec<String> = foreign
+        .filter(|package| !met(text(package, "license"), &allowed))
+        .map(|package| format!("{}: {}", text(package, "name"), package["license"]))
+        .collect();
+    none(wrong, "licences that deny.toml does not allow");
+}
+
+#[test]
+fn a_licence_expression_is_read_right() {
+    let allowed = ["MIT".to_owned(), "Apache-2.0".to_owned()];
+    for good in ["MIT", "GPL-3.0 OR MIT", "MIT/Unlicense", "(MIT OR BSD) AND Apache-2.0"] {
+        assert!(met(good, &allowed), "{good}");
+    }
+    for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "(GPL-3.0 OR BSD) AND MIT"] {
+        assert!(!met(bad, &allowed), "{bad}");
+    }
+}
+
+#[test]
+fn rooms_that_must_be_deterministic_ban_clocks_and_hash_maps() {
+    let banned =
+        ["collections::HashMap", "collections::HashSet", "Instant::now", "SystemTime::now"];
+    let mut wrong = Vec::new();
+    for room in ["protocol", "service", "replica", "sim"] {
+        let rules = read(&format!("crates/{room}/clippy.toml"));
+        let missing = banned.iter().filter(|ban| !rules.contains(**ban));
+        wrong.extend(missing.map(|ban| format!("{room}: {ban}")));
+    }
+    none(wrong, "bans missing in a room's clippy.toml");
+}
+
+#[test]
+fn every_clippy_file_bounds_functions_at_70_lines() {
+    let files = crate::tree::files("clippy.toml");
+    assert!(files.len() > 1);
+    let wrong = files.iter().filter(|file| !file.text.contains("too-many-lines-threshold = 70"));
+    none(wrong.map(|file| file.path.clone()).collect(), "clippy.toml without the bound");
+    assert!(read("Cargo.toml").contains("too_many_lines = \"warn\""));
+}

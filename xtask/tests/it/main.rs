@@ -1,0 +1,6 @@
+//! The rules of the house that a compiler does not know.
+
+mod crates;
+mod documents;
+mod sources;
+mod tree;
