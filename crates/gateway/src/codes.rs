@@ -78,7 +78,7 @@ codes! {
          target may hold. It is taken byte for byte and never repaired: percent-encode what is \
          not allowed, and leave fragments out.";
     TARGET_TOO_LONG = 414 "target-too-long":
-        "The request line alone is longer than the request head may be (16 KiB by default). Put \
+        "The request head is longer than allowed (16 KiB by default), most of it by the target. Put \
          long input into the content.";
     HEAD_TOO_LARGE = 431 "head-too-large":
         "Request line and header fields together are larger than allowed (16 KiB by default). \
