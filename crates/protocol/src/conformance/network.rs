@@ -132,7 +132,7 @@ pub struct Network<S: Subject> {
     pub byzantine: BTreeSet<ReplicaId>,
     /// What was committed in each slot.
     pub log: BTreeMap<Slot, Option<Arc<Command<S>>>>,
-    /// How many messages were carried, by the subject's word for them.
+    /// How many messages were sent to somebody, by the subject's word for them.
     pub carried: BTreeMap<&'static str, u64>,
     random: Random,
     now: Time,
@@ -212,8 +212,12 @@ impl<S: Subject> Network<S> {
         self.recorded = Some(replica);
     }
 
-    pub(super) fn recorded(&self) -> (&[Deed<Engine<S>>], &[Delivery<Message<S>>]) {
-        (&self.deeds, &self.heard)
+    pub(super) fn deeds(&self) -> &[Deed<Engine<S>>] {
+        &self.deeds
+    }
+
+    pub(super) fn heard(&self) -> &[Delivery<Message<S>>] {
+        &self.heard
     }
 
     /// Delivers a message that no engine sent.
@@ -291,6 +295,15 @@ impl<S: Subject> Network<S> {
             self.happen(event);
         }
         self.now = end;
+    }
+
+    /// Lets that many things happen.
+    pub fn step(&mut self, events: usize) {
+        for _ in 0..events {
+            let Some(((at, _), event)) = self.events.pop_first() else { return };
+            self.now = at;
+            self.happen(event);
+        }
     }
 
     /// Runs until the condition holds; `false` if it does not within this time.
@@ -377,7 +390,6 @@ impl<S: Subject> Network<S> {
         if node.cut_off || self.nodes[from.position()].cut_off || !engine.wants(from, &message) {
             return;
         }
-        *self.carried.entry(self.subject.word(&message)).or_default() += 1;
         if let Some(delivery) = self.subject.verify(from, message) {
             let (signer, via) = (delivery.signer, delivery.via);
             if self.recorded == Some(to) {
@@ -488,6 +500,7 @@ impl<S: Subject> Network<S> {
             To::One(replica) => vec![*replica],
         };
         for receiver in receivers.into_iter().filter(|receiver| *receiver != from) {
+            *self.carried.entry(self.subject.word(message)).or_default() += 1;
             if self.random.below(100) < self.weather.loss_percent {
                 continue;
             }

@@ -57,7 +57,7 @@ pub(super) enum Deed<P: Protocol> {
 pub fn replays_after_every_prefix_of_effects<S: Subject>(subject: &S, seed: u64) {
     let network = eventful(subject.clone(), seed);
     let me = ReplicaId(1);
-    let (deeds, heard) = network.recorded();
+    let (deeds, heard) = (network.deeds(), network.heard());
     assert!(deeds.len() > 40 && heard.len() > 40, "seed {seed}: nothing happened");
     let mut records = Vec::new();
     let mut said: BTreeMap<Vec<u8>, Digest> = BTreeMap::new();

@@ -147,6 +147,11 @@ impl PbftConfig {
             status_idle: Duration::from_secs(1),
         }
     }
+
+    /// Nothing is repeated to anyone sooner: what was sent may still be on its way.
+    fn pause(&self) -> Duration {
+        self.status_busy.checked_div(2).unwrap_or_default()
+    }
 }
 
 /// The timers.
@@ -378,7 +383,9 @@ impl<C: Command> Protocol for Pbft<C> {
         self.now = self.now.max(now);
         match input {
             Input::Start { records, stable } if !self.started => self.start(records, stable, out),
-            Input::Propose(command) if !self.started => out.push(Effect::Returned(command)),
+            Input::Propose(command) if !self.started => {
+                return out.push(Effect::Returned(command));
+            }
             _ if !self.started => return,
             Input::Start { .. } => {}
             Input::Message { via, message, .. } => self.on_message(via, message.into_inner(), out),

@@ -10,8 +10,13 @@ use quorate_crypto::{Claim, Delivery, Inbound, MacKeyring, Verifier, verify_batc
 use quorate_proof::Origin;
 use quorate_types::{FaultModel, Signature, StableCertificate};
 
+mod change;
+mod deeds;
+mod lag;
+mod normal;
+mod rig;
 mod seeds;
-mod stories;
+mod wire;
 
 #[derive(BorshDeserialize, BorshSerialize, Clone, Debug, Eq, PartialEq)]
 pub(super) struct Word(pub(super) u64);

@@ -1,2 +1,0 @@
-//! Stories.
-use super::*;
