@@ -222,18 +222,17 @@ impl<D: Disk> Wal<D> {
         };
         let mut records = Vec::new();
         let mut closed = VecDeque::new();
-        let (mut whole, mut durable, mut cut, mut previous) = (false, 0, 0, None);
+        let (mut whole, mut durable, mut cut) = (false, 0, 0);
         for (number, length) in segments {
             let mut segment = Segment::new(number);
             let file = segment.file();
-            if previous.is_some_and(|previous| number != previous + 1) {
-                let reason = "the segment before this one is missing";
-                return Err(WalError::Corrupt { file, offset: 0, reason });
-            }
-            previous = Some(number);
             let bytes = read_exactly(&disk, &file, 0, usize::try_from(length).unwrap_or(0))?
                 .unwrap_or_default();
             let header = parse_header(&bytes, &file, owner, number)?;
+            if closed.back().is_some_and(|previous| !follows(previous, durable, &header)) {
+                let reason = "the segment before this one is missing or too short";
+                return Err(WalError::Corrupt { file, offset: 0, reason });
+            }
             whole = header.flags & NOT_WHOLE == 0;
             let sound = scan(&bytes, &mut segment, &mut records);
             if sound < bytes.len() {
@@ -400,7 +399,12 @@ impl<D: Disk> Wal<D> {
         let segment = Segment::new(self.open.number + 1);
         let file = segment.file();
         let flags = if self.whole { 0 } else { NOT_WHOLE };
-        let header = Header { kind: Kind::Votes, flags, owner: self.owner, number: segment.number };
+        let header = Header {
+            flags,
+            number: segment.number,
+            before: self.durable,
+            ..Header::new(Kind::Votes, self.owner)
+        };
         // An earlier attempt may have left a part of the header.
         match self.disk.truncate(&file, 0) {
             Ok(()) | Err(DiskError::Missing { .. }) => {}
@@ -476,6 +480,11 @@ fn parse_header(bytes: &[u8], file: &str, owner: Owner, number: u64) -> Result<H
         Err(HeaderFault::Version(version)) => Err(WalError::Version { file, version }),
         Err(HeaderFault::Foreign(found)) => Err(WalError::Foreign { file, found, expected: owner }),
     }
+}
+
+/// Whether a segment is the one after another of that length.
+fn follows(previous: &Segment, length: u64, header: &Header) -> bool {
+    header.number == previous.number + 1 && header.before == length
 }
 
 fn header_crc(number: u64, offset: u64, header: &[u8]) -> u32 {
