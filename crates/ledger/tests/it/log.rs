@@ -7,7 +7,7 @@ use quorate_types::{Chain, Head, Index, LogItem, ReplicaId, StableCertificate};
 const ENTRIES: &str = "log-entries";
 const EXCHANGES: &str = "log-exchanges";
 const CERTIFICATES: &str = "log-certificates";
-const HEADER: usize = 48;
+const HEADER: usize = 56;
 const PRIMARY: [&str; 3] = [ENTRIES, EXCHANGES, CERTIFICATES];
 
 fn files(disk: &MemoryDisk) -> Vec<String> {

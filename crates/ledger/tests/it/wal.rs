@@ -8,7 +8,8 @@ use quorate_types::{Chain, ReplicaId, Slot};
 
 pub(crate) const FIRST: &str = "wal-0000000000000001";
 pub(crate) const SECOND: &str = "wal-0000000000000002";
-const HEADER: usize = 48;
+const THIRD: &str = "wal-0000000000000003";
+const HEADER: usize = 56;
 
 pub(crate) fn record(n: u64) -> WalRecord {
     let slot = (n % 4 != 3).then_some(Slot(n));
@@ -189,9 +190,11 @@ fn segments_that_are_missing_or_swapped_are_corrupt() {
         append(&mut wal, n..n + 1);
         wal.rotate(Slot(0)).unwrap();
     }
-    let gap = disk.fork();
-    gap.remove(SECOND).unwrap();
-    assert_eq!(open(&gap).unwrap_err().code(), "corrupt-log");
+    for missing in [FIRST, SECOND, THIRD] {
+        let gap = disk.fork();
+        gap.remove(missing).unwrap();
+        assert_eq!(open(&gap).unwrap_err().code(), "corrupt-log", "{missing}");
+    }
     let swapped = disk.fork();
     swapped.place(FIRST, disk.bytes(SECOND).unwrap());
     swapped.place(SECOND, disk.bytes(FIRST).unwrap());
@@ -213,8 +216,8 @@ fn data_of_another_cluster_replica_or_version_is_refused_by_name() {
     }
     let mut bytes = disk.bytes(FIRST).unwrap();
     bytes[6] = 9;
-    let crc = crc32fast::hash(&bytes[..44]);
-    bytes[44..48].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32fast::hash(&bytes[..52]);
+    bytes[52..56].copy_from_slice(&crc.to_le_bytes());
     disk.place(FIRST, bytes);
     let error = open(&disk).unwrap_err();
     assert_eq!(error.code(), "unknown-format");
