@@ -133,6 +133,7 @@ impl<P: Equivocates> Byzantine<P> {
             Effect::Send { to, message } => return self.send(now, to, message, out),
             Effect::Timer { timer, after } => Effect::Timer { timer: Timer::Engine(timer), after },
             Effect::Persist { slot, record } => Effect::Persist { slot, record },
+            Effect::Note { slot, record } => Effect::Note { slot, record },
             Effect::Forget { below } => Effect::Forget { below },
             Effect::Judge { slot, view, digest, proposal, fresh } => {
                 Effect::Judge { slot, view, digest, proposal, fresh }

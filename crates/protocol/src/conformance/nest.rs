@@ -69,6 +69,7 @@ impl<P: Protocol> Nest<P> {
             Effect::Persist { slot, record: of } => {
                 Effect::Persist { slot, record: Lane { second, of } }
             }
+            Effect::Note { slot, record: of } => Effect::Note { slot, record: Lane { second, of } },
             Effect::Timer { timer: of, after } => {
                 Effect::Timer { timer: Lane { second, of }, after }
             }

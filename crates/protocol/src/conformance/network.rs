@@ -454,6 +454,7 @@ impl<S: Subject> Network<S> {
                 }
                 node.disk.push((slot, record));
             }
+            Effect::Note { slot, record } => node.disk.push((slot, record)),
             Effect::Forget { below } => node.forget = Some((below, node.disk.len())),
             Effect::Send { to, message } => self.carry(replica, &to, &message),
             Effect::Timer { timer, after } => self.arm(replica, timer, after),

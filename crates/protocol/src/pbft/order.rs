@@ -396,6 +396,13 @@ impl<C: Command> Pbft<C> {
                 let record = Record::Decided(decided.header, decided.commits.clone());
                 out.push(Effect::Persist { slot: Some(slot), record });
                 state.decided_is_recorded = true;
+            } else if !state.decided_is_recorded {
+                // The own commit vote is durable, so nothing waits for this. But when everybody
+                // loses power at once, only a decision on disk leads past a stable slot whose
+                // entries nobody had synced.
+                let record = Record::Decided(decided.header, decided.commits.clone());
+                out.push(Effect::Note { slot: Some(slot), record });
+                state.decided_is_recorded = true;
             }
             self.window.raise_committed(slot);
             self.committed_at = self.now;
