@@ -211,6 +211,9 @@ codes! {
     NOT_FOUND = 404 "not-found":
         "There is nothing under this path of /.well-known/quorate/, or not yet: an entry that the \
          log does not have, or a tile that is not complete to this width.";
+    LOG_UNREADABLE = 503 "log-unreadable":
+        "This replica cannot read its own log here: the disk fails or bytes are damaged. Other \
+         replicas hold the same log; ask one of them, and tell the operator.";
     METHOD_NOT_ALLOWED = 405 "method-not-allowed":
         "What lies under /.well-known/quorate/, and on the operations listener, takes only the \
          methods that Allow names.";

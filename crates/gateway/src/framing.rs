@@ -10,8 +10,8 @@ use httparse::{Error as ParseError, Status};
 use quorate_types::Refusal;
 use std::mem::MaybeUninit;
 
-/// The most header lines that can be configured.
-pub(crate) const HEADER_LINES_MOST: usize = 256;
+/// The most header lines that can be configured: those for which the library has room at hand.
+pub(crate) const HEADER_LINES_MOST: usize = 100;
 
 /// How much content follows a head.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -588,7 +588,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         }
     }
 
-    /// Takes a decided slot, and executes, records and cosigns it when its turn has come. `Some` if that completed a certificate.
+    /// Takes a decided slot, and executes, records and cosigns it when its turn has come. `Some` if
+    /// that completed a certificate.
     fn commit(
         &mut self,
         slot: Slot,

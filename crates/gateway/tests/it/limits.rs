@@ -161,6 +161,9 @@ async fn requests_in_progress_are_bounded_for_one_client_and_for_all() {
         let answer = client.read("GET").await;
         assert_eq!(problem(&answer), (status, code.to_owned()));
         assert_eq!(field(&answer, "retry-after"), Some("1"));
+        let put = format!("PUT /a HTTP/1.1\r\nHost: {AUTHORITY}\r\nContent-Length: 5\r\n\r\nhello");
+        client.write(put).await;
+        assert_eq!(problem(&client.read("PUT").await).0, status);
         // The connection lives on, and when the others are done the request passes.
         for held in &mut held {
             assert_eq!(problem(&held.read("GET").await).0, 504);

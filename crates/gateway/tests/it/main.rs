@@ -5,6 +5,7 @@ mod attacks;
 mod backend;
 mod client;
 mod limits;
+mod load;
 mod operations;
 mod versions;
 mod well_known;

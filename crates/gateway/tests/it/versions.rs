@@ -172,3 +172,28 @@ async fn an_http_2_client_without_window_is_cut_off() {
     tokio::time::timeout(crate::client::PATIENCE, gone).await.expect("it stays open");
     drop(held);
 }
+
+#[tokio::test]
+async fn a_stream_that_is_reset_keeps_its_turn_until_the_request_is_answered() {
+    let front = Front::with(|config| {
+        config.limits.in_flight_per_client_max = 3;
+        config.limits.certify_timeout_ms = 500;
+    })
+    .await;
+    let mut sender = connect(front.address).await;
+    for open in 1..=3 {
+        let asked = sender.send_request(request("GET", "/never", &[], ""));
+        let asked = tokio::spawn(asked);
+        while front.counters.in_flight() < open {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        asked.abort();
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let received = send(&mut sender, request("GET", "/a", &[], "")).await;
+    assert_eq!(problem(&received), (429, "client-busy".to_owned()));
+    while front.counters.in_flight() > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(send(&mut sender, request("GET", "/a", &[], "")).await.status, 404);
+}

@@ -183,7 +183,9 @@ proptest! {
             let done = |disk: &dyn Fn() -> Result<(), DiskError>| disk().map_err(|e| e.code());
             let bytes = vec![n as u8; n as usize];
             let (left, right) = match step {
-                0 | 1 => (done(&|| files.append(name, &bytes)), done(&|| memory.append(name, &bytes))),
+                0 | 1 => {
+                    (done(&|| files.append(name, &bytes)), done(&|| memory.append(name, &bytes)))
+                }
                 2 => (done(&|| files.sync(name)), done(&|| memory.sync(name))),
                 3 => (done(&|| files.truncate(name, n)), done(&|| memory.truncate(name, n))),
                 4 => (done(&|| files.rename(name, other)), done(&|| memory.rename(name, other))),

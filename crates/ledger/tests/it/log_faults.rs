@@ -213,7 +213,11 @@ proptest! {
                         _ => disk.fork(),
                     };
                     log = open_log(&disk);
-                    prop_assert!((synced..=longest).contains(&log.size()), "{synced} {} {longest}", log.size());
+                    let size_now = log.size();
+                    prop_assert!(
+                        (synced..=longest).contains(&size_now),
+                        "{synced} {size_now} {longest}"
+                    );
                     if matches!(step, Step::Kill) {
                         prop_assert_eq!(log.size(), size);
                     }
