@@ -50,6 +50,7 @@
 //! 3. A Commit is sent only by who persisted the prepared certificate and the payload.
 //! 4. Nothing is voted for at or below the stable slot, or in a view whose NewView was not checked.
 //! 5. A decision is passed on (`Effect::Commit`) in slot order, after its payload is on this disk.
+//!    The decision itself is noted beside the votes without a barrier (`Effect::Note`).
 //! 6. Everything kept is bounded: two windows above the stable slot, one below; one ViewChange a
 //!    replica; early votes, answers and payloads by quotas a peer.
 //!
@@ -61,6 +62,8 @@
 //!   view when f + 1 suspect. One replica with a bad link thus keeps its vote instead of waiting
 //!   outside for a view change that nobody else needs (Hybster's REQ-VIEW-CHANGE). ViewChanges from
 //!   f + 1 are followed as in the paper.
+//! - Who prepares another proposal than this replica's is shown this one: so an equivocation reaches
+//!   both sides and convicts the primary by its two signatures.
 //! - The primary re-proposes with payloads; nobody votes for a digest that he cannot read.
 //! - A slot decided by others' Commits before this replica's own is not voted for in that view.
 //! - No read-only and no tentative execution; replies are the replica's affair.
