@@ -1,5 +1,6 @@
 //! The commands: a file each, and this table of them.
 
+mod audit;
 mod bench;
 mod completions;
 mod curl;
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     Curl(curl::Curl),
     /// Check a saved exchange, offline
     Verify(verify::Verify),
+    /// Walk a log, check every head, execute every request again
+    Audit(audit::Audit),
     /// Show how a replica is
     Status(status::StatusCommand),
     /// Inject a fault into a replica of a development cluster
@@ -47,6 +50,7 @@ impl Command {
         match self {
             Self::Curl(command) => command.run(console),
             Self::Verify(command) => command.run(console),
+            Self::Audit(command) => command.run(console),
             Self::Status(command) => command.run(console),
             Self::Fault(command) => command.run(console),
             Self::Bench(command) => command.run(console),

@@ -34,7 +34,6 @@ impl Console {
     }
 
     /// Whether a person watches standard error, so that progress is worth showing.
-    #[expect(dead_code, reason = "the audit shows progress")]
     pub(crate) fn shows_progress(&self) -> bool {
         std::io::stderr().is_terminal()
     }

@@ -94,16 +94,11 @@ impl Admission {
     }
 
     fn check_size(&self, head: &Parts) -> Result<(), Refusal> {
-        let most = self.head_bytes_max;
         let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
         let line =
             |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
-        if target > most {
-            return Err(framing::target_too_long(most));
-        }
-        if target + head.headers.iter().map(line).sum::<usize>() > most {
-            return Err(framing::head_too_large(most));
-        }
+        let length = target + head.headers.iter().map(line).sum::<usize>();
+        framing::check_head_length(target, length, self.head_bytes_max)?;
         if head.headers.len() > self.header_lines_max {
             return Err(framing::too_many_headers(self.header_lines_max));
         }

@@ -78,7 +78,7 @@ codes! {
          target may hold. It is taken byte for byte and never repaired: percent-encode what is \
          not allowed, and leave fragments out.";
     TARGET_TOO_LONG = 414 "target-too-long":
-        "The request line alone is longer than the request head may be (16 KiB by default). Put \
+        "The request head is longer than allowed (16 KiB by default), most of it by the target. Put \
          long input into the content.";
     HEAD_TOO_LARGE = 431 "head-too-large":
         "Request line and header fields together are larger than allowed (16 KiB by default). \
@@ -211,6 +211,9 @@ codes! {
     NOT_FOUND = 404 "not-found":
         "There is nothing under this path of /.well-known/quorate/, or not yet: an entry that the \
          log does not have, or a tile that is not complete to this width.";
+    LOG_UNREADABLE = 503 "log-unreadable":
+        "This replica cannot read its own log here: the disk fails or bytes are damaged. Other \
+         replicas hold the same log; ask one of them, and tell the operator.";
     METHOD_NOT_ALLOWED = 405 "method-not-allowed":
         "What lies under /.well-known/quorate/, and on the operations listener, takes only the \
          methods that Allow names.";

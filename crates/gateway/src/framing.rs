@@ -10,8 +10,8 @@ use httparse::{Error as ParseError, Status};
 use quorate_types::Refusal;
 use std::mem::MaybeUninit;
 
-/// The most header lines that can be configured.
-pub(crate) const HEADER_LINES_MOST: usize = 256;
+/// The most header lines that can be configured: those for which the library has room at hand.
+pub(crate) const HEADER_LINES_MOST: usize = 100;
 
 /// How much content follows a head.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,7 +27,8 @@ pub(crate) enum Content {
 pub(crate) struct HeadScan {
     seen: usize,
     line_start: usize,
-    lines: usize,
+    /// Where the start line ends, once it did.
+    start_line_end: Option<usize>,
 }
 
 impl HeadScan {
@@ -46,11 +47,13 @@ impl HeadScan {
             let Some(line) = bytes[self.line_start..feed].strip_suffix(b"\r") else {
                 return Err(codes::HEAD_MALFORMED.refusal("a line ends with a bare line feed"));
             };
-            if line.is_empty() && self.lines > 0 {
+            if line.is_empty() && self.start_line_end.is_some() {
                 return self.within(self.seen, limits).map(|()| Some(self.seen));
             }
             // Empty lines before the start line are skipped (RFC 9112, section 2.2).
-            self.lines += usize::from(!line.is_empty());
+            if !line.is_empty() {
+                self.start_line_end.get_or_insert(self.seen);
+            }
             self.line_start = self.seen;
         }
         self.seen = bytes.len();
@@ -58,23 +61,18 @@ impl HeadScan {
     }
 
     fn within(&self, length: usize, limits: &Limits) -> Result<(), Refusal> {
-        let most = limits.head_bytes_max;
-        match self.lines {
-            _ if length <= most => Ok(()),
-            0 => Err(target_too_long(most)),
-            _ => Err(head_too_large(most)),
-        }
+        let start_line = self.start_line_end.unwrap_or(length);
+        check_head_length(start_line, length, limits.head_bytes_max)
     }
 }
 
-/// The refusal of a target that alone fills the head's limit.
-pub(crate) fn target_too_long(most: usize) -> Refusal {
-    codes::TARGET_TOO_LONG.refusal(format!("the request head may have {most} bytes"))
-}
-
-/// The refusal of a head above its limit.
-pub(crate) fn head_too_large(most: usize) -> Refusal {
-    codes::HEAD_TOO_LARGE.refusal(format!("the request head may have {most} bytes"))
+/// Refuses a head above its limit; the target is to blame where it takes the greater part.
+pub(crate) fn check_head_length(target: usize, head: usize, most: usize) -> Result<(), Refusal> {
+    if head <= most {
+        return Ok(());
+    }
+    let code = if target > most / 2 { codes::TARGET_TOO_LONG } else { codes::HEAD_TOO_LARGE };
+    Err(code.refusal(format!("the request head may have {most} bytes")))
 }
 
 /// The refusal of too many header lines.

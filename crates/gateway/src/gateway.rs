@@ -1,9 +1,9 @@
 //! The gateway: a request's way from its head to its answer.
 
 use crate::{
-    admission::{self, Admission, Draft},
+    admission::{self, Admission},
     answer::{Preference, Writer},
-    backend::{Backend, Fetched},
+    backend::{Backend, Fetched, Submitted},
     codes,
     config::{ConfigError, GatewayConfig},
     counters::Counters,
@@ -16,14 +16,18 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderValue, Method, Request, Response, Version,
-    header::{CONNECTION, ORIGIN},
+    header::{CONNECTION, EXPECT, ORIGIN},
     request::Parts,
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
-use quorate_types::Refusal;
-use std::{future::Future, sync::Arc};
+use quorate_types::{self as types, Refusal};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
+
+/// How much content of a refused request is passed over, and for how long, to keep a connection.
+const SKIP_BYTES_MOST: u64 = 64 << 10;
+const SKIP_TIME_MOST: Duration = Duration::from_millis(50);
 
 /// An HTTP gateway in front of one replica. A clone is a handle to the same gateway.
 pub struct Gateway<B>(Arc<Inner<B>>);
@@ -91,17 +95,11 @@ impl<B: Backend> Answers for Gateway<B> {
         inner.counters.count_request();
         let (head, mut content) = request.into_parts();
         let result = inner.proceed(&line, &head, &mut content).await;
-        let refused = result.is_err();
-        let (mut response, bytes, turn) = result.unwrap_or_else(|refusal| {
-            inner.counters.count_refusal(refusal.code);
-            tracing::debug!(code = refusal.code, detail = refusal.detail, "refused");
-            let (response, bytes) = inner.writer.refusal(&refusal, head.headers.get(ORIGIN));
-            (response, bytes, None)
-        });
-        // Content that nobody reads cannot be skipped safely, so the connection ends with it.
-        if refused && !content.is_end_stream() && head.version != Version::HTTP_2 {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
+        let answered = match result {
+            Ok(answered) => answered,
+            Err(refusal) => inner.refuse(&refusal, &head, &mut content).await,
+        };
+        let (response, bytes, turn) = answered;
         let bytes = match turn {
             Some(turn) => turn.answer(bytes),
             None => bytes,
@@ -111,6 +109,22 @@ impl<B: Backend> Answers for Gateway<B> {
 }
 
 impl<B: Backend> Inner<B> {
+    /// Answers by a refusal. An HTTP/1 connection lives on only if the rest of the content is at
+    /// hand and small; else nobody could tell where the next request begins.
+    async fn refuse(&self, refusal: &Refusal, head: &Parts, content: &mut Incoming) -> Answered {
+        self.counters.count_refusal(refusal.code);
+        tracing::debug!(code = refusal.code, detail = refusal.detail, "refused");
+        let (mut response, bytes) = self.writer.refusal(refusal, head.headers.get(ORIGIN));
+        if head.version != Version::HTTP_2 && !content.is_end_stream() {
+            // A client that waits to be asked for its content must not be asked now.
+            let waits = head.headers.contains_key(EXPECT);
+            if waits || !skip(content).await {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        (response, bytes, None)
+    }
+
     async fn proceed(
         &self,
         line: &Arc<Line>,
@@ -136,29 +150,24 @@ impl<B: Backend> Inner<B> {
         let draft = self.admission.draft(head)?;
         let mut held = turn.content();
         let content = self.read(head, content, &mut held).await?;
-        let (response, bytes) = self.order(draft, content, head, origin).await?;
-        Ok((response, bytes, Some(turn)))
-    }
-
-    /// Has the request ordered.
-    async fn order(
-        &self,
-        draft: Draft,
-        content: Bytes,
-        head: &Parts,
-        origin: Option<&HeaderValue>,
-    ) -> Result<(Response<()>, Bytes), Refusal> {
         let request = draft.with_content(content)?;
-        let patience = self.limits.certify_timeout();
-        let submitted = tokio::time::timeout(patience, self.backend.submit(request)).await;
-        let submitted = submitted.map_err(|_| {
-            let detail = format!("no certified answer within {} ms", patience.as_millis());
-            codes::CERTIFY_TIMEOUT.refusal(detail)
-        })??;
+        let (submitted, turn) = if head.version == Version::HTTP_2 {
+            // A client may reset its stream and open another at no cost: the request goes on, and
+            // so must its turn, or nothing would bound how much one client has ordered.
+            let (backend, patience) = (self.backend.clone(), self.limits.certify_timeout());
+            let going_on = async move { (order(&backend, patience, request).await, turn, held) };
+            let (submitted, turn, _held) = tokio::spawn(going_on).await.map_err(|error| {
+                codes::NOT_READY.refusal(format!("the replica failed: {error}"))
+            })?;
+            (submitted?, turn)
+        } else {
+            (order(&self.backend, self.limits.certify_timeout(), request).await?, turn)
+        };
         let preference = Preference::of(&head.headers);
-        let answer = self.writer.proven(submitted, head.method.as_str(), origin, preference)?;
+        let method = head.method.as_str();
+        let (response, bytes) = self.writer.proven(submitted, method, origin, preference)?;
         self.counters.count_proven();
-        Ok(answer)
+        Ok((response, bytes, Some(turn)))
     }
 
     /// Reads the content whole, within its limit and time. Trailers are dropped.
@@ -242,6 +251,38 @@ impl<B: Backend> Inner<B> {
         let reason = status.reason.unwrap_or_else(|| "the replica is not ready".to_owned());
         Err(codes::NOT_READY.refusal(reason))
     }
+}
+
+/// Has the request ordered, within the time that a client waits.
+async fn order<B: Backend>(
+    backend: &B,
+    patience: Duration,
+    request: types::Request,
+) -> Result<Submitted, Refusal> {
+    let submitted = tokio::time::timeout(patience, backend.submit(request)).await;
+    submitted.unwrap_or_else(|_| {
+        let detail = format!("no certified answer within {} ms", patience.as_millis());
+        Err(codes::CERTIFY_TIMEOUT.refusal(detail))
+    })
+}
+
+/// Passes over the rest of the content, if that is little and comes at once.
+async fn skip(content: &mut Incoming) -> bool {
+    let mut left = SKIP_BYTES_MOST;
+    if content.size_hint().lower() > left {
+        return false;
+    }
+    let skipping = async {
+        while let Some(frame) = content.frame().await {
+            let data = frame.map(|frame| frame.data_ref().map_or(0, |data| data.len() as u64));
+            match data.ok().and_then(|bytes| left.checked_sub(bytes)) {
+                Some(rest) => left = rest,
+                None => return false,
+            }
+        }
+        true
+    };
+    tokio::time::timeout(SKIP_TIME_MOST, skipping).await.unwrap_or(false)
 }
 
 /// Content as it comes in: one piece stays where it is, several are joined.

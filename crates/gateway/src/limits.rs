@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct Limits {
     /// Request line and header fields together: 414 when the target alone is too long, else 431.
     pub head_bytes_max: usize,
-    /// Header lines of a request: 431.
+    /// Header lines of a request, 100 at most: 431.
     pub header_lines_max: usize,
     /// Content of a request: 413.
     pub body_bytes_max: usize,

@@ -157,11 +157,10 @@ pub(crate) fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        // The guard has a clock of its own, which answers 408 and spares idle connections. This
-        // one stands behind it, should a head ever get stuck between the two.
-        .header_read_timeout(limits.header_timeout() + limits.idle_timeout())
+        // The guard keeps the time of heads, answers 408 and spares idle connections; this clock
+        // would cost each request a timer and end connections without a word.
+        .header_read_timeout(None)
         .half_close(true)
-        .max_headers(crate::framing::HEADER_LINES_MOST)
         .max_buf_size(limits.head_bytes_max.max(64 << 10));
     builder
         .http2()

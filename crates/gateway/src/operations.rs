@@ -18,7 +18,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -180,19 +180,15 @@ async fn refuse_pages(request: Request, next: Next) -> Response {
         let detail = "this listener obeys no web pages; name it by its address or as localhost";
         return refused(&codes::FAULTS_REFUSED.refusal(detail));
     }
+    let allowed = if request.uri().path() == "/fault" { "POST, DELETE" } else { "GET, HEAD" };
     let response = next.run(request).await;
-    match response.status() {
-        StatusCode::METHOD_NOT_ALLOWED => {
-            let allow = response.headers().get(header::ALLOW).cloned();
-            let detail = "the method is not for this page";
-            let mut refused = refused(&codes::METHOD_NOT_ALLOWED.refusal(detail));
-            if let Some(allow) = allow {
-                refused.headers_mut().insert(header::ALLOW, allow);
-            }
-            refused
-        }
-        _ => response,
+    if response.status() != StatusCode::METHOD_NOT_ALLOWED {
+        return response;
     }
+    let detail = format!("this page is for {allowed}");
+    let mut refused = refused(&codes::METHOD_NOT_ALLOWED.refusal(detail));
+    refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    refused
 }
 
 /// Whether a `Host` is `localhost` or an address: nobody else's DNS can point a page at it.

@@ -1,7 +1,9 @@
 //! What all files have in common: a header that names the owner, and framed bytes with a checksum.
 //!
-//! Header, 40 bytes, little-endian: magic `QRTE`, kind (1 byte), flags (1), format version (2),
-//! chain (16), replica (2), two zero bytes, number (8), CRC-32 of the 36 bytes before.
+//! Header, 56 bytes, little-endian: magic `QRTE`, kind (1 byte), flags (1), format version (2),
+//! chain (16), replica (2), two zero bytes, number (8), number of the oldest file still needed (8),
+//! length of the file before this one (8), CRC-32 of the 52 bytes before. What a kind of file does
+//! not need is zero.
 //!
 //! Frame: payload length (4), CRC-32 (4) of the frame's place, a context and the payload; so a
 //! frame that was copied or moved to another place does not count there.
@@ -10,7 +12,7 @@ use crate::disk::{Disk, DiskError, read_exactly};
 use quorate_types::{Chain, ReplicaId};
 
 /// Bytes of a file header.
-pub(crate) const HEADER_BYTES: usize = 40;
+pub(crate) const HEADER_BYTES: usize = 56;
 /// Bytes before a frame's payload.
 pub(crate) const FRAME_BYTES: usize = 8;
 
@@ -49,7 +51,12 @@ pub(crate) struct Header {
     pub(crate) kind: Kind,
     pub(crate) flags: u8,
     pub(crate) owner: Owner,
+    /// Of a segment or a snapshot: which one it is.
     pub(crate) number: u64,
+    /// Of a segment: the oldest one still needed when this one was begun.
+    pub(crate) oldest: u64,
+    /// Of a segment: how long the one before it is, all of it durable.
+    pub(crate) before: u64,
 }
 
 /// Why a header is not the expected one.
@@ -64,6 +71,10 @@ pub(crate) enum HeaderFault {
 }
 
 impl Header {
+    pub(crate) fn new(kind: Kind, owner: Owner) -> Self {
+        Self { kind, flags: 0, owner, number: 0, oldest: 0, before: 0 }
+    }
+
     pub(crate) fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[..4].copy_from_slice(MAGIC);
@@ -73,15 +84,17 @@ impl Header {
         bytes[8..24].copy_from_slice(self.owner.chain.as_bytes());
         bytes[24..26].copy_from_slice(&self.owner.replica.0.to_le_bytes());
         bytes[28..36].copy_from_slice(&self.number.to_le_bytes());
-        let crc = crc32fast::hash(&bytes[..36]);
-        bytes[36..].copy_from_slice(&crc.to_le_bytes());
+        bytes[36..44].copy_from_slice(&self.oldest.to_le_bytes());
+        bytes[44..52].copy_from_slice(&self.before.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..52]);
+        bytes[52..].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 
     /// Reads the header of a file of this kind that should be `owner`'s.
     pub(crate) fn parse(bytes: &[u8], kind: Kind, owner: Owner) -> Result<Self, HeaderFault> {
         let bytes = bytes.get(..HEADER_BYTES).ok_or(HeaderFault::Damaged)?;
-        if &bytes[..4] != MAGIC || u32_at(bytes, 36) != crc32fast::hash(&bytes[..36]) {
+        if &bytes[..4] != MAGIC || u32_at(bytes, 52) != crc32fast::hash(&bytes[..52]) {
             return Err(HeaderFault::Damaged);
         }
         match u16::from_le_bytes([bytes[6], bytes[7]]) {
@@ -100,7 +113,14 @@ impl Header {
         if bytes[4] != kind as u8 {
             return Err(HeaderFault::Damaged);
         }
-        Ok(Self { kind, flags: bytes[5], owner, number: u64_at(bytes, 28) })
+        Ok(Self {
+            kind,
+            flags: bytes[5],
+            owner,
+            number: u64_at(bytes, 28),
+            oldest: u64_at(bytes, 36),
+            before: u64_at(bytes, 44),
+        })
     }
 
     /// Reads and checks a file's header.

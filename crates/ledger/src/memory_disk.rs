@@ -56,6 +56,7 @@ struct Content {
 struct Faults {
     room: Option<u64>,
     read_only: bool,
+    writes_until_stop: Option<u64>,
     syncs_until_failure: Option<u64>,
     reads_until_failure: Option<u64>,
 }
@@ -120,7 +121,7 @@ impl MemoryDisk {
     }
 
     /// From now on there is room for so many more bytes; an append that does not fit writes what
-    /// fits and fails as [`DiskError::Full`]. `None` lifts the limit.
+    /// fits and fails as [`DiskError::Full`]. Cutting and removing make room. `None` lifts it.
     pub fn limit_room(&self, bytes: Option<u64>) {
         self.lock().faults.room = bytes;
     }
@@ -128,6 +129,13 @@ impl MemoryDisk {
     /// From now on nothing can be written ([`DiskError::ReadOnly`]), or again it can.
     pub fn set_read_only(&self, read_only: bool) {
         self.lock().faults.read_only = read_only;
+    }
+
+    /// Lets so many more writing operations (append, sync, truncate, rename, remove) pass, and
+    /// refuses all further ones, without effect: the machine has stopped between two of them.
+    /// [`Self::crash`] then gives what is left; so every crash point of a trace can be visited.
+    pub fn stop_after(&self, operations: u64) {
+        self.lock().faults.writes_until_stop = Some(operations);
     }
 
     /// Lets `successes` more syncs pass and the one after fail, once, with EIO. The bytes that it
@@ -189,10 +197,22 @@ impl Folder {
         self.content_mut(file).ok_or_else(|| DiskError::Missing { file: file.to_owned() })
     }
 
-    fn writable(&self, file: &str) -> Result<(), DiskError> {
+    /// Whether a writing operation may be carried out.
+    fn writable(&mut self, operation: &'static str, file: &str) -> Result<(), DiskError> {
+        match &mut self.faults.writes_until_stop {
+            Some(0) => return Err(input_output_error(operation, file)),
+            Some(left) => *left -= 1,
+            None => {}
+        }
         match self.faults.read_only {
             true => Err(DiskError::ReadOnly { file: file.to_owned() }),
             false => Ok(()),
+        }
+    }
+
+    fn make_room(&mut self, bytes: usize) {
+        if let Some(room) = &mut self.faults.room {
+            *room += bytes as u64;
         }
     }
 
@@ -339,7 +359,7 @@ impl Disk for MemoryDisk {
     fn append(&self, file: &str, bytes: &[u8]) -> Result<(), DiskError> {
         let mut folder = self.lock();
         folder.counts.appends += 1;
-        folder.writable(file)?;
+        folder.writable("append", file)?;
         let id = folder.create(file);
         let room = folder.faults.room.unwrap_or(u64::MAX);
         let fitting = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
@@ -359,7 +379,8 @@ impl Disk for MemoryDisk {
     fn sync(&self, file: &str) -> Result<(), DiskError> {
         let mut folder = self.lock();
         folder.counts.syncs += 1;
-        folder.writable(file)?;
+        folder.writable("sync", file)?;
+        folder.existing(file)?;
         if strikes(&mut folder.faults.syncs_until_failure) {
             folder.existing(file)?.drop_unsynced();
             return Err(input_output_error("sync", file));
@@ -385,8 +406,12 @@ impl Disk for MemoryDisk {
 
     fn truncate(&self, file: &str, length: u64) -> Result<(), DiskError> {
         let mut folder = self.lock();
-        folder.writable(file)?;
-        folder.existing(file)?.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        folder.writable("truncate", file)?;
+        let content = folder.existing(file)?;
+        let before = content.bytes.len();
+        content.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        let freed = before - content.bytes.len();
+        folder.make_room(freed);
         Ok(())
     }
 
@@ -398,7 +423,7 @@ impl Disk for MemoryDisk {
 
     fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
         let mut folder = self.lock();
-        folder.writable(from)?;
+        folder.writable("rename", from)?;
         folder.existing(from)?;
         folder.change_names(Renaming::Rename(from.to_owned(), to.to_owned()));
         Ok(())
@@ -406,8 +431,9 @@ impl Disk for MemoryDisk {
 
     fn remove(&self, file: &str) -> Result<(), DiskError> {
         let mut folder = self.lock();
-        folder.writable(file)?;
-        folder.existing(file)?;
+        folder.writable("remove", file)?;
+        let freed = folder.existing(file)?.bytes.len();
+        folder.make_room(freed);
         folder.change_names(Renaming::Remove(file.to_owned()));
         Ok(())
     }

@@ -148,7 +148,7 @@ impl<D: Disk> Snapshots<D> {
             Ok(()) | Err(DiskError::Missing { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        let header = Header { kind: Kind::Snapshot, flags: 0, owner: self.owner, number: slot.0 };
+        let header = Header { number: slot.0, ..Header::new(Kind::Snapshot, self.owner) };
         self.disk.append(NEXT, &header.to_bytes())?;
         self.append(0, CHUNK, manifest)?;
         let mut frames = 1_u64;

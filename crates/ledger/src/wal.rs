@@ -222,19 +222,18 @@ impl<D: Disk> Wal<D> {
         };
         let mut records = Vec::new();
         let mut closed = VecDeque::new();
-        let (mut whole, mut durable, mut cut, mut previous) = (false, 0, 0, None);
+        let (mut whole, mut durable, mut cut, mut oldest) = (false, 0, 0, 0);
         for (number, length) in segments {
             let mut segment = Segment::new(number);
             let file = segment.file();
-            if previous.is_some_and(|previous| number != previous + 1) {
-                let reason = "the segment before this one is missing";
-                return Err(WalError::Corrupt { file, offset: 0, reason });
-            }
-            previous = Some(number);
             let bytes = read_exactly(&disk, &file, 0, usize::try_from(length).unwrap_or(0))?
                 .unwrap_or_default();
             let header = parse_header(&bytes, &file, owner, number)?;
-            whole = header.flags & NOT_WHOLE == 0;
+            if closed.back().is_some_and(|previous| !follows(previous, durable, &header)) {
+                let reason = "the segment before this one is missing or too short";
+                return Err(WalError::Corrupt { file, offset: 0, reason });
+            }
+            (whole, oldest) = (header.flags & NOT_WHOLE == 0, header.oldest);
             let sound = scan(&bytes, &mut segment, &mut records);
             if sound < bytes.len() {
                 // A later segment is begun only when this one is durable.
@@ -248,17 +247,25 @@ impl<D: Disk> Wal<D> {
             durable = sound as u64;
             closed.push_back(segment);
         }
+        if closed.front().is_some_and(|first| first.number > oldest) {
+            let (file, reason) = (Segment::new(oldest).file(), "it is missing");
+            return Err(WalError::Corrupt { file, offset: 0, reason });
+        }
         let open = closed.pop_back().unwrap_or(Segment::new(newest));
         let mut wal = Self { whole, closed, open, durable, ..Self::blank(disk, owner) };
         // A killed process may have left records that are in the page cache only. They are acted
         // upon from now on, so they must be durable from now on.
-        wal.fsync()?;
+        match wal.disk.sync(&wal.open.file()) {
+            Ok(()) => {}
+            Err(error @ DiskError::ReadOnly { .. }) => return Err(error.into()),
+            Err(error) => return Err(wal.fail(error.to_string())),
+        }
         Ok(Recovered { wal, records, existed: whole, cut })
     }
 
     fn start(disk: D, owner: Owner, whole: bool) -> Result<Self, WalError> {
         let mut wal = Self { whole, ..Self::blank(disk, owner) };
-        wal.begin_segment()?;
+        wal.begin_segment(1)?;
         Ok(wal)
     }
 
@@ -343,23 +350,27 @@ impl<D: Disk> Wal<D> {
     /// As [`Self::sync`]; a log that could not begin its next segment goes on with the old one.
     pub fn rotate(&mut self, below: Slot) -> Result<(), WalError> {
         self.sync()?;
-        let closing = self.open;
-        self.begin_segment()?;
-        self.closed.push_back(closing);
+        let mut closed = self.closed.clone();
+        closed.push_back(self.open);
         // Whether a segment found at opening was followed by newer slotless records nobody knows:
         // it counts as closed now.
-        for segment in &mut self.closed {
+        for segment in &mut closed {
             segment.closed_at.get_or_insert(below);
         }
-        let newest_slotless =
-            self.closed.iter().rev().find(|s| s.has_slotless).map(|s| s.number).unwrap_or(0);
-        while let Some(oldest) = self.closed.front() {
-            let superseded = !oldest.has_slotless
-                || (oldest.closed_at < Some(below) && oldest.number < newest_slotless);
-            if !superseded || oldest.highest >= Some(below) {
-                break;
+        let newest_slotless = closed.iter().rev().find(|s| s.has_slotless).map_or(0, |s| s.number);
+        let superseded = |segment: &&Segment| {
+            let slotless_is = !segment.has_slotless
+                || (segment.closed_at < Some(below) && segment.number < newest_slotless);
+            slotless_is && segment.highest < Some(below)
+        };
+        let needless = closed.iter().take_while(superseded).count();
+        let oldest = closed.get(needless).map_or(self.open.number + 1, |segment| segment.number);
+        self.begin_segment(oldest)?;
+        self.closed = closed;
+        for _ in 0..needless {
+            if let Some(segment) = self.closed.front() {
+                self.disk.remove(&segment.file())?;
             }
-            self.disk.remove(&oldest.file())?;
             self.closed.pop_front();
         }
         Ok(())
@@ -378,7 +389,8 @@ impl<D: Disk> Wal<D> {
         self.sync()?;
         self.whole = true;
         let closing = self.open;
-        if let Err(error) = self.begin_segment() {
+        let oldest = self.closed.front().map_or(closing.number, |segment| segment.number);
+        if let Err(error) = self.begin_segment(oldest) {
             self.whole = false;
             return Err(error);
         }
@@ -395,12 +407,18 @@ impl<D: Disk> Wal<D> {
         Ok(files + self.group.len() as u64)
     }
 
-    fn begin_segment(&mut self) -> Result<(), WalError> {
+    fn begin_segment(&mut self, oldest: u64) -> Result<(), WalError> {
         self.alive()?;
         let segment = Segment::new(self.open.number + 1);
         let file = segment.file();
         let flags = if self.whole { 0 } else { NOT_WHOLE };
-        let header = Header { kind: Kind::Votes, flags, owner: self.owner, number: segment.number };
+        let header = Header {
+            flags,
+            number: segment.number,
+            oldest,
+            before: self.durable,
+            ..Header::new(Kind::Votes, self.owner)
+        };
         // An earlier attempt may have left a part of the header.
         match self.disk.truncate(&file, 0) {
             Ok(()) | Err(DiskError::Missing { .. }) => {}
@@ -476,6 +494,11 @@ fn parse_header(bytes: &[u8], file: &str, owner: Owner, number: u64) -> Result<H
         Err(HeaderFault::Version(version)) => Err(WalError::Version { file, version }),
         Err(HeaderFault::Foreign(found)) => Err(WalError::Foreign { file, found, expected: owner }),
     }
+}
+
+/// Whether a segment is the one after another of that length.
+fn follows(previous: &Segment, length: u64, header: &Header) -> bool {
+    header.number == previous.number + 1 && header.before == length
 }
 
 fn header_crc(number: u64, offset: u64, header: &[u8]) -> u32 {

@@ -6,6 +6,7 @@
 //! | [`window`] | the slots that an engine works on |
 //! | [`view_change`] | reports counted, patience that doubles |
 //! | [`pbft`] | PBFT |
+//! | [`adversary`] | Byzantine replicas, named by deed, as a wrapper around an engine |
 //! | [`conformance`] | the suite that every engine passes |
 
 #![cfg_attr(
@@ -19,6 +20,7 @@
     )
 )]
 
+pub mod adversary;
 pub mod conformance;
 pub mod pbft;
 pub mod protocol;

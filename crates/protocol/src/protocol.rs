@@ -54,7 +54,7 @@ pub enum Input<P: Protocol> {
     /// The process started: all records that were persisted and not forgotten, in order, and the
     /// newest stable slot.
     Start {
-        /// What [`Effect::Persist`] wrote, oldest first.
+        /// What [`Effect::Persist`] and [`Effect::Note`] wrote, oldest first.
         records: Vec<P::Record>,
         /// Where the replica's own state stands; `Commit` resumes right after it.
         stable: Stable,
@@ -131,6 +131,14 @@ pub enum Effect<P: Protocol> {
     Persist {
         /// The slot that the record is about; `None` for what concerns no slot (view, votes to
         /// change it), which the engine persists again right after each [`Effect::Forget`].
+        slot: Option<Slot>,
+        /// What to keep.
+        record: P::Record,
+    },
+    /// Write the record in its place among the others, but hold nothing up for it: it becomes
+    /// durable with the next [`Effect::Persist`], and a crash before that may lose it.
+    Note {
+        /// The slot that the record is about, as in [`Effect::Persist`].
         slot: Option<Slot>,
         /// What to keep.
         record: P::Record,

@@ -220,7 +220,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         let answer = match *question {
             Sync::AskCertificate => self.certifier.stable().cloned().map(Sync::Certificate),
             Sync::AskPage { from, size } => {
-                let own = self.certifier.stable().map_or(0, |certificate| certificate.head.size);
+                let own = self.recorder.frontier().size();
                 if from.0 < size && size <= own && !self.syncer.replaces_state() {
                     out.push(Effect::SendPage { to, from, size });
                 }
@@ -349,6 +349,9 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             out.push(Effect::Reply { ticket, reply: Reply::Earlier(index) });
         }
         self.ticks_behind = 0;
+        if let Some(stable) = self.execute_decided(out) {
+            self.drive(at, protocol::Input::Stable(stable), out);
+        }
         self.rejoin(at, out);
     }
 

@@ -320,6 +320,8 @@ impl Execution {
         let (exchange, digest) = self.exchange(request, response);
         if remembered {
             let salt = request.salt;
+            // An answer under the salt alone needs no long memory: nothing was executed.
+            let signed = signed && key == ReplayKey::of(request);
             let seen = Seen { index, time, salt, fingerprint: asked, exchange: digest, signed };
             self.replay.insert(key, &seen);
         }

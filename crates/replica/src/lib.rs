@@ -32,6 +32,8 @@ pub mod replay;
 pub mod replica;
 pub mod snapshot;
 pub mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use certify::{Certified, wrong_result_holds};
 pub use config::{Config, Limits};

@@ -88,6 +88,13 @@ pub enum Effect<P: Protocol> {
         /// What to keep.
         record: P::Record,
     },
+    /// Write the engine's record in its place, but hold nothing up for it.
+    Note {
+        /// The slot that the record is about, if any.
+        slot: Option<Slot>,
+        /// What to keep.
+        record: P::Record,
+    },
     /// The replica has rejoined after a lost disk: remember it, durably, before any later effect
     /// (`Wal::rejoined`).
     Rejoined,

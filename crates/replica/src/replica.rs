@@ -20,7 +20,7 @@ use quorate_proof::{Frontier, leaf_hash};
 use quorate_protocol::{self as protocol, Accusation, Outbox, Protocol, Stable, To};
 use quorate_service::Service;
 use quorate_types::{
-    Batch, Digest, Index, Item, Refusal, ReplicaId, Request, Slot, StableCertificate, Time,
+    Batch, Digest, Index, Item, Refusal, Rejoin, ReplicaId, Request, Slot, StableCertificate, Time,
     UnixMillis, View, Wire,
 };
 use std::{
@@ -75,11 +75,18 @@ pub struct Replica<P: Protocol<Command = Batch>> {
     view: View,
     primary: Option<ReplicaId>,
     entered: Time,
-    suspected: bool,
     patience_armed: bool,
     pub(crate) peers: BTreeMap<ReplicaId, Progress>,
+    /// How far the engine knows this replica's state: what it committed, or was told.
+    engine_at: Slot,
+    /// Decided slots that cannot be executed yet.
+    decided: BTreeMap<Slot, Option<Arc<Batch>>>,
+    /// The slot through which no-ops are to be ordered, so that a replica can rejoin.
+    pub(crate) fill: Slot,
     /// The nonce of each replica's last ordered rejoin: a repeated offer is not ordered again.
     rejoined: BTreeMap<ReplicaId, Digest>,
+    /// Since when replicas that lost their disks wait to be ordered back in.
+    offers: BTreeMap<ReplicaId, Time>,
     /// Gateways that wait for entries which came by state transfer.
     pub(crate) transferred: Vec<(Ticket, Index)>,
     pub(crate) at_last_tick: (Slot, Slot),
@@ -135,10 +142,13 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             view: View(0),
             primary: None,
             entered: Time::default(),
-            suspected: false,
             patience_armed: false,
             peers: BTreeMap::new(),
+            engine_at: Slot(0),
+            decided: BTreeMap::new(),
+            fill: Slot(0),
             rejoined: BTreeMap::new(),
+            offers: BTreeMap::new(),
             transferred: Vec::new(),
             at_last_tick: (Slot(0), Slot(0)),
             ticks_behind: 0,
@@ -162,6 +172,12 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             votes: self.votes,
             syncing: self.syncer.is_running(),
         }
+    }
+
+    /// The engine, for checkers.
+    #[must_use]
+    pub fn engine(&self) -> &P {
+        &self.engine
     }
 
     /// The newest certificate.
@@ -286,13 +302,22 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                 out.push(Effect::Send { to: To::One(via), message });
             }
             Message::RejoinReport { nonce, report } => self.reported(&nonce, report, out),
-            Message::RejoinOffer(rejoin) => {
-                let known = self.rejoined.get(&via) == Some(&rejoin.nonce);
-                let holds = rejoin.replica == via && self.admission.may_rejoin(&rejoin);
-                if self.leads() && holds && !known {
-                    self.batcher.enqueue_rejoin(rejoin);
-                }
-            }
+            Message::RejoinOffer(rejoin) => self.offered(at, via, rejoin, out),
+        }
+    }
+
+    /// A replica that lost its disk asks to be ordered back in. It does not vote before that, so
+    /// if it leads, it must be replaced first; and a leader that ignores it is suspected.
+    fn offered(&mut self, at: Moment, via: ReplicaId, rejoin: Rejoin, out: &mut Effects<P>) {
+        let known = self.rejoined.get(&via) == Some(&rejoin.nonce);
+        if known || rejoin.replica != via || !self.admission.may_rejoin(&rejoin) {
+            return;
+        }
+        self.offers.entry(via).or_insert(at.now);
+        if self.leads() {
+            self.batcher.enqueue_rejoin(rejoin);
+        } else if self.primary == Some(via) {
+            self.drive(at, protocol::Input::Suspect, out);
         }
     }
 
@@ -410,7 +435,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     }
 
     fn arm_patience(&mut self, out: &mut Effects<P>) {
-        if !self.patience_armed && !self.batcher.is_empty() {
+        if !self.patience_armed && !(self.batcher.is_empty() && self.offers.is_empty()) {
             self.patience_armed = true;
             let after = Some(self.config.limits.patience / 4);
             out.push(Effect::Timer { timer: Timer::Patience, after });
@@ -426,7 +451,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         let waited = |since: Time, entered: Time| at.now.since(since.max(entered));
         let entered = self.entered;
         let mut spread = Vec::new();
-        let mut ignored = false;
+        let mut ignored = self.offers.values().any(|since| waited(*since, entered) >= patience);
         for waiting in self.batcher.waiting_mut() {
             let waited = waited(waiting.since, entered);
             if waited >= patience / 2 && !waiting.spread && waiting.ticket.is_some() {
@@ -438,8 +463,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         for part in spread.chunks(FORWARD_MAX) {
             out.push(Effect::Send { to: To::All, message: Message::Forward(part.to_vec()) });
         }
-        if ignored && primary != self.config.me && !self.suspected {
-            self.suspected = true;
+        // Said again as long as it is so: the engine forgets a suspicion that few share.
+        if ignored && primary != self.config.me {
             self.drive(at, protocol::Input::Suspect, out);
         }
     }
@@ -469,11 +494,32 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         let mut inputs = VecDeque::from([first]);
         let mut outbox = Outbox::new();
         while let Some(input) = inputs.pop_front() {
+            let input = self.noting(input);
             self.engine.handle(at.now, input, &mut outbox);
             let effects: Vec<_> = outbox.drain().collect();
             for effect in effects {
                 self.lift(at, effect, &mut inputs, out);
             }
+        }
+    }
+
+    /// Keeps up with what the engine knows of this replica's state. The log may have brought the
+    /// state to a slot that the engine did not commit: then a stable slot is news of that, too.
+    fn noting(&mut self, input: protocol::Input<P>) -> protocol::Input<P> {
+        match input {
+            protocol::Input::Start { records, stable } => {
+                self.engine_at = stable.slot;
+                protocol::Input::Start { records, stable }
+            }
+            protocol::Input::Stable(stable) if stable.slot > self.engine_at => {
+                self.engine_at = stable.slot;
+                protocol::Input::Installed(stable)
+            }
+            protocol::Input::Installed(stable) => {
+                self.engine_at = self.engine_at.max(stable.slot);
+                protocol::Input::Installed(stable)
+            }
+            other => other,
         }
     }
 
@@ -487,6 +533,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         use protocol::Effect as Engine;
         match effect {
             Engine::Persist { slot, record } => out.push(Effect::Persist { slot, record }),
+            Engine::Note { slot, record } => out.push(Effect::Note { slot, record }),
             Engine::Forget { below } => out.push(Effect::Forget { below }),
             Engine::Send { to, message } => {
                 out.push(Effect::Send { to, message: Message::Engine(message) });
@@ -502,10 +549,13 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             Engine::Commit { slot, command, .. } => {
                 let stable = self.commit(slot, command.clone(), out);
                 inputs.extend(stable.map(protocol::Input::Stable));
-                let through = self.rejoins_ordered(command.as_deref());
-                inputs.extend(through.map(|through| protocol::Input::Fill { through }));
+                self.rejoins_ordered(command.as_deref());
+                inputs.extend(self.filling().map(|through| protocol::Input::Fill { through }));
             }
-            Engine::Enter { view, primary } => self.enter(at, view, primary, out),
+            Engine::Enter { view, primary } => {
+                self.enter(at, view, primary, out);
+                inputs.extend(self.filling().map(|through| protocol::Input::Fill { through }));
+            }
             Engine::Leave { view } => {
                 self.view = view;
                 self.primary = None;
@@ -528,7 +578,6 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         self.view = view;
         self.primary = Some(primary);
         self.entered = at.now;
-        self.suspected = false;
         out.push(Effect::View { view, primary: Some(primary) });
         if primary == self.config.me {
             self.batcher.enqueue_all();
@@ -539,7 +588,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         }
     }
 
-    /// Executes, records and cosigns a decided slot. `Some` if that completed a certificate.
+    /// Takes a decided slot, and executes, records and cosigns it when its turn has come. `Some` if
+    /// that completed a certificate.
     fn commit(
         &mut self,
         slot: Slot,
@@ -547,15 +597,33 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         out: &mut Effects<P>,
     ) -> Option<Stable> {
         self.batcher.decided();
-        // Slots below were executed from the log; one beyond the next means that state transfer
-        // is replacing the state, and will bring this slot too.
-        if slot != self.executed().next() || self.syncer.replaces_state() {
+        self.engine_at = self.engine_at.max(slot);
+        if slot <= self.executed() {
+            // Executed from the log, by state transfer.
             return None;
         }
-        let ordered = Ordered::new(slot, batch);
-        let executed = self.execution.as_mut()?.execute(ordered);
-        let recorded = self.recorder.record(executed);
-        self.publish(recorded, out)
+        self.decided.insert(slot, batch);
+        self.execute_decided(out)
+    }
+
+    /// Executes decided slots as far as they follow each other. While state transfer replaces the
+    /// state they wait: the engine commits each slot once.
+    pub(crate) fn execute_decided(&mut self, out: &mut Effects<P>) -> Option<Stable> {
+        let mut stable = None;
+        self.decided = self.decided.split_off(&self.executed().next());
+        while !self.syncer.replaces_state()
+            && let Some(batch) = self.decided.remove(&self.executed().next())
+        {
+            let ordered = Ordered::new(self.executed().next(), batch);
+            let executed = self.execution.as_mut()?.execute(ordered);
+            let recorded = self.recorder.record(executed);
+            stable = self.publish(recorded, out).or(stable);
+        }
+        // The engine runs one window ahead at most, since this replica tells it what is stable.
+        while self.decided.len() as u64 > self.config.window.saturating_mul(2) {
+            self.decided.pop_last();
+        }
+        stable
     }
 
     /// Appends a recorded slot, cosigns it, and opens it for the others' cosignatures.
@@ -597,19 +665,21 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         tickets
     }
 
-    /// The slot to fill up to, when a batch lets a replica rejoin.
-    fn rejoins_ordered(&mut self, batch: Option<&Batch>) -> Option<Slot> {
-        let items = batch.map_or(&[][..], |batch| &batch.items);
-        let rejoins = items.iter().filter_map(|item| match item {
-            Item::Rejoin(rejoin) => Some(rejoin),
-            Item::Request(_) => None,
-        });
-        let mut through = None;
-        for rejoin in rejoins {
-            self.rejoined.insert(rejoin.replica, rejoin.nonce);
-            through = through.max(Some(rejoin::bound(rejoin)));
+    /// Notes which replicas a batch lets rejoin, and how far the log must go for that.
+    fn rejoins_ordered(&mut self, batch: Option<&Batch>) {
+        for item in batch.map_or(&[][..], |batch| &batch.items) {
+            if let Item::Rejoin(rejoin) = item {
+                self.rejoined.insert(rejoin.replica, rejoin.nonce);
+                self.offers.remove(&rejoin.replica);
+                self.fill = self.fill.max(rejoin::bound(rejoin));
+            }
         }
-        through
+    }
+
+    /// The slot that this replica must still fill up to, if it leads. Said again in every view,
+    /// since a leader may have been replaced before it got there.
+    fn filling(&self) -> Option<Slot> {
+        (self.leads() && self.fill > self.executed()).then_some(self.fill)
     }
 
     // --- certify -------------------------------------------------------------------------------

@@ -130,6 +130,8 @@ struct Session {
     frontier: Frontier,
     /// Proven items of a slot whose end was not fetched yet.
     pending: Vec<LogItem>,
+    /// Whether the log was stored further than it is executed.
+    stored: bool,
     /// Questions that nobody answered since the last answer.
     unanswered: u32,
 }
@@ -193,7 +195,9 @@ impl Syncer {
         }
         let phase = if lag > self.snapshot_lag { Phase::Manifest } else { Phase::Repeat };
         let (peer, frontier, pending) = (self.turn(), own.clone(), Vec::new());
-        self.session = Some(Session { target, phase, peer, frontier, pending, unanswered: 0 });
+        let (stored, unanswered) = (false, 0);
+        let session = Session { target, phase, peer, frontier, pending, stored, unanswered };
+        self.session = Some(session);
     }
 
     /// Ends the session: its target was reached.
@@ -232,6 +236,8 @@ impl Syncer {
         if session.unanswered >= everybody {
             session.unanswered = 0;
             match session.phase {
+                // Items stored without being executed need a snapshot: only it leads on.
+                Phase::Manifest if session.stored => {}
                 Phase::Manifest => session.phase = Phase::Repeat,
                 Phase::Chunks { .. } => session.phase = Phase::Manifest,
                 Phase::Repeat | Phase::Store => {}
@@ -258,6 +264,7 @@ impl Syncer {
             session.frontier.push(leaf_hash(item.entry.as_bytes()));
         }
         if matches!(session.phase, Phase::Store) {
+            session.stored = true;
             return Step::Store(page.items);
         }
         session.pending.extend(page.items);
@@ -291,9 +298,15 @@ impl Syncer {
             return self.lied(from, "manifest");
         }
         session.unanswered = 0;
-        if manifest.certificate.head.size >= session.frontier.size() {
+        let (offered, own) = (manifest.certificate.head.size, session.frontier.size());
+        if offered > own {
             session.target = manifest.certificate;
             session.phase = Phase::Store;
+        } else if session.stored && offered == own {
+            session.target = manifest.certificate;
+            self.stored();
+        } else if session.stored {
+            self.retry();
         } else {
             session.phase = Phase::Repeat;
         }

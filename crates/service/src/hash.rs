@@ -34,6 +34,59 @@ pub(crate) fn bucket_hash(records: &[u8]) -> Digest {
     Digest(Sha256::new_with_prefix([0]).chain_update(records).finalize().into())
 }
 
+/// What the root tells of an item: its key, with the bucket that it belongs to, and the hash of its
+/// value. In a state they are in order of (bucket, key).
+#[derive(Clone, Copy)]
+pub(crate) struct Record<'a> {
+    place: u16,
+    key: &'a [u8],
+    value: Digest,
+}
+
+impl<'a> Record<'a> {
+    pub(crate) fn new(key: &'a [u8], value: Digest) -> Self {
+        Self { place: place(key), key, value }
+    }
+
+    /// Whether the records are those of a state, in order, none twice, all in the buckets of the
+    /// part of the tree so many levels high that holds `bucket`.
+    pub(crate) fn are_in(records: &[Self], levels: u32, bucket: u16) -> bool {
+        let part = |place: u16| u32::from(place) >> levels;
+        records.iter().all(|record| part(record.place) == part(bucket))
+            && records.is_sorted_by(|a, b| (a.place, a.key) < (b.place, b.key))
+    }
+}
+
+/// The hash of the part of the tree so many levels high that has these records, which
+/// [`Record::are_in`] it.
+pub(crate) fn part_hash(records: &[Record<'_>], levels: u32) -> Digest {
+    match (records, levels) {
+        ([], _) => empty(levels as usize),
+        (_, 0) => {
+            let mut bytes = Vec::new();
+            for Record { key, value, .. } in records {
+                bytes.extend(key_length(key).to_be_bytes());
+                bytes.extend_from_slice(key);
+                bytes.extend_from_slice(value.as_ref());
+            }
+            bucket_hash(&bytes)
+        }
+        (_, levels) => {
+            let left = |record: &Record<'_>| record.place >> (levels - 1) & 1 == 0;
+            let (left, right) = records.split_at(records.partition_point(left));
+            node_hash(&part_hash(left, levels - 1), &part_hash(right, levels - 1))
+        }
+    }
+}
+
+/// The root that a path leads to, lowest hash first, from part number `part` of its level.
+pub(crate) fn climb(hash: Digest, part: u32, path: &[Digest]) -> Digest {
+    path.iter().enumerate().fold(hash, |hash, (level, sibling)| match part >> level & 1 {
+        0 => node_hash(&hash, sibling),
+        _ => node_hash(sibling, &hash),
+    })
+}
+
 /// The hash of a node.
 pub(crate) fn node_hash(left: &Digest, right: &Digest) -> Digest {
     let hash = Sha256::new_with_prefix([1]).chain_update(left);

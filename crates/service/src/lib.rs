@@ -10,7 +10,8 @@
 //! | [`context`] | the agreed time, index, randomness and state, as a service sees them |
 //! | [`rng`] | the deterministic generator of [`Context::rng`] |
 //! | [`state`] | the replicated map, cheap to clone, with an incremental root |
-//! | [`chunk`] | a range of the map that proves itself against the root, for state transfer |
+//! | [`page`] | a piece of the map that proves itself against the root, for state transfer |
+//! | [`chunk`] | a fixed range of the map that does so, whatever its size, for snapshots |
 //! | `trie`, `hash` | how the map is laid out, and what its root is the hash of |
 //! | [`kv`] | the built-in key-value service |
 //!
@@ -31,6 +32,7 @@ pub mod chunk;
 pub mod context;
 mod hash;
 pub mod kv;
+pub mod page;
 pub mod rng;
 pub mod state;
 mod trie;
@@ -38,6 +40,7 @@ mod trie;
 pub use chunk::{CHUNKS, Chunk};
 pub use context::Context;
 pub use kv::Kv;
+pub use page::{Cursor, Next, Page};
 pub use rng::Rng;
 pub use state::State;
 

@@ -3,7 +3,8 @@
 use crate::{
     chunk::{CHUNKS, Chunk},
     hash::place,
-    trie::{Item, Part, Root},
+    page::{self, Cursor, Page},
+    trie::{Bucket, Item, Part, Root},
 };
 use bytes::Bytes;
 use quorate_types::Digest;
@@ -113,11 +114,7 @@ impl State {
         state.root();
         let items = state.group(number).into_iter();
         let items = items.map(|(key, value)| (Bytes::copy_from_slice(key), value.clone()));
-        let (high, low) = (usize::from(number >> 4), usize::from(number & 15));
-        // An absent branch hashes like a new one.
-        let absent = Default::default();
-        let branch = state.root.child(high).unwrap_or(&absent);
-        let path = branch.siblings(low).chain(state.root.siblings(high)).collect();
+        let path = state.path(u16::from(number) << 8, 8);
         Some(Chunk { items: items.collect(), path })
     }
 
@@ -128,17 +125,46 @@ impl State {
         (0..CHUNKS).filter_map(move |number| state.chunk(number))
     }
 
+    /// The page at a place: the largest part of the tree that begins there and has at most about
+    /// `bytes_max` bytes of keys and values; where one bucket has more, some of its items, one at
+    /// least. `None` where no page can begin. Hashes a copy if the state changed since the last
+    /// [`State::root`].
+    #[must_use]
+    pub fn page(&self, from: Cursor, bytes_max: usize) -> Option<Page> {
+        let mut state = self.clone();
+        state.root();
+        page::cut(&state, from, bytes_max)
+    }
+
     /// The state that has the chunks' items.
     ///
     /// Chunks that were each verified against a root, all numbers once, make the state of that
     /// root; the caller may compare [`State::root`] once more. Paths are not read here.
     #[must_use]
     pub fn from_chunks(chunks: impl IntoIterator<Item = Chunk>) -> Self {
-        let mut state = Self::new();
-        for (key, value) in chunks.into_iter().flat_map(|chunk| chunk.items) {
-            state.put(key, value);
+        chunks.into_iter().flat_map(|chunk| chunk.items).collect()
+    }
+
+    /// The items of a bucket, in order.
+    pub(crate) fn bucket(&self, bucket: u16) -> Vec<Item<'_>> {
+        let mut items = Vec::new();
+        if let Some(bucket) = self.root.bucket(bucket) {
+            bucket.items(&mut items);
         }
-        state
+        items
+    }
+
+    /// The keys of a bucket with the hashes of their values, in order.
+    pub(crate) fn records(&self, bucket: u16) -> impl Iterator<Item = (&[u8], Digest)> {
+        self.root.bucket(bucket).into_iter().flat_map(Bucket::records)
+    }
+
+    /// The hashes beside the way to the root, from so many levels above a bucket; right only after
+    /// [`State::root`].
+    pub(crate) fn path(&self, bucket: u16, levels: usize) -> Vec<Digest> {
+        let mut path = Vec::new();
+        self.root.path(bucket, &mut path);
+        path.split_off(levels.min(path.len()))
     }
 
     /// The items of the buckets whose numbers begin with this byte, in order.
@@ -152,12 +178,18 @@ impl State {
     }
 }
 
+impl<K: AsRef<[u8]>, V: Into<Bytes>> Extend<(K, V)> for State {
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, items: I) {
+        for (key, value) in items {
+            self.put(key, value);
+        }
+    }
+}
+
 impl<K: AsRef<[u8]>, V: Into<Bytes>> FromIterator<(K, V)> for State {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(items: I) -> Self {
         let mut state = Self::new();
-        for (key, value) in items {
-            state.put(key, value);
-        }
+        state.extend(items);
         state
     }
 }

@@ -36,6 +36,9 @@ pub(crate) trait Part: Clone + Default {
     /// The hash of the part, after hashing again what changed.
     fn rehash(part: &mut Arc<Self>) -> Digest;
 
+    /// Appends the hashes beside the way from a bucket to the top of this part, lowest first.
+    fn path(&self, place: u16, out: &mut Vec<Digest>);
+
     /// Appends the items of all its buckets, in order.
     fn items<'a>(&'a self, out: &mut Vec<Item<'a>>);
 }
@@ -113,12 +116,18 @@ impl Bucket {
     }
 
     fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.records().map(|(key, _)| key)
+    }
+
+    /// The keys, and the hashes of their values.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (&[u8], Digest)> {
         let mut rest = &self.records[..];
         std::iter::from_fn(move || {
             let (length, tail) = rest.split_first_chunk()?;
             let (key, tail) = tail.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-            rest = tail.get(Digest::SIZE..)?;
-            Some(key)
+            let (value, tail) = tail.split_first_chunk()?;
+            rest = tail;
+            Some((key, Digest(*value)))
         })
     }
 }
@@ -141,6 +150,8 @@ impl Part for Bucket {
     fn rehash(part: &mut Arc<Self>) -> Digest {
         bucket_hash(&part.records)
     }
+
+    fn path(&self, _: u16, _: &mut Vec<Digest>) {}
 
     fn items<'a>(&'a self, out: &mut Vec<Item<'a>>) {
         out.extend(self.keys().zip(&self.values));
@@ -168,7 +179,7 @@ impl<C> Branch<C> {
     }
 
     /// The four hashes beside the way from a child up to the top of this branch, lowest first.
-    pub(crate) fn siblings(&self, child: usize) -> impl Iterator<Item = Digest> {
+    fn siblings(&self, child: usize) -> impl Iterator<Item = Digest> {
         let mut node = WIDTH - 1 + child;
         std::iter::from_fn(move || {
             // Odd nodes are left children, even ones right children.
@@ -232,6 +243,15 @@ impl<C: Part> Part for Branch<C> {
         }
         branch.dirty = 0;
         branch.hashes[0]
+    }
+
+    fn path(&self, place: u16, out: &mut Vec<Digest>) {
+        let number = usize::from(place >> 12);
+        match self.child(number) {
+            Some(child) => child.path(place << 4, out),
+            None => out.extend((0..C::LEVELS).map(empty)),
+        }
+        out.extend(self.siblings(number));
     }
 
     fn items<'a>(&'a self, out: &mut Vec<Item<'a>>) {

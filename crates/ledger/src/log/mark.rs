@@ -72,7 +72,7 @@ impl Mark {
     /// Puts this mark in the place of the one before, atomically and durably.
     pub(super) fn write<D: Disk>(self, shared: &Shared<D>) -> Result<(), LogError> {
         let disk = &shared.disk;
-        let header = Header { kind: Kind::Mark, flags: 0, owner: shared.owner, number: 0 };
+        let header = Header::new(Kind::Mark, shared.owner);
         let mut bytes = header.to_bytes().to_vec();
         push_frame(&mut bytes, 0, b"mark", &self.to_payload());
         match disk.truncate(NEXT_MARK, 0) {

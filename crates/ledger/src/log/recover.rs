@@ -68,7 +68,7 @@ fn prepare<D: Disk>(
         }
     }
     cut(disk, file, 0)?;
-    disk.append(file, &Header { kind, flags: 0, owner, number: 0 }.to_bytes())?;
+    disk.append(file, &Header::new(kind, owner).to_bytes())?;
     disk.sync(file).map_err(|error| shared.fail(&error))
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn owner() -> Owner {
 /// Item `n`; every third one answers no request.
 pub(crate) fn item(n: u64) -> LogItem {
     let entry = format!("quorate-mark/1\nindex {n}\nepoch 0\ntime {}\n", 1_763_658_123_456 + n);
-    let exchange = (n % 3 != 0).then(|| Exchange {
+    let exchange = (!n.is_multiple_of(3)).then(|| Exchange {
         request: Arc::new(Request {
             method: "PUT".to_owned(),
             path: format!("/kv/{n}"),

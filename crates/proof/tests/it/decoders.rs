@@ -62,7 +62,11 @@ fn the_oracles_accept_the_worked_example() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 1000,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn a_saved_request_is_the_same_when_written_again(bytes in mutated(REQUEST)) {

@@ -13,4 +13,6 @@ mod proof_traps;
 mod properties;
 mod request_form;
 mod sealed;
+mod second_opinion;
 mod stable;
+mod verify_sh;

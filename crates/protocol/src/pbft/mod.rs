@@ -18,7 +18,7 @@
 //! | `NewView{view, view_changes}` | new primary -> all | yes | ViewChanges from a quorum | quorum x that |
 //! | `Status{view, stable, committed, stages, suspects}` | each -> all | no | timer: 200 ms while work is open, else 1 s | 100 B |
 //! | `Fetch{slot, digest}`, `Payload` | who lacks a command <-> others | no, by digest | a digest is known, its command is not | command |
-//! | `Stable(certificate)` | anyone -> who lags | its cosignatures | a Status half a window behind | 1 kB |
+//! | `Stable(certificate)` | anyone -> who lags | its cosignatures | a Status from below it | 1 kB |
 //!
 //! # Quorums
 //!
@@ -90,10 +90,11 @@ pub use message::{Body, Message, Record};
 
 use crate::{
     Effect, Input, Outbox, Protocol, To,
+    adversary::Equivocates,
     view_change::{Patience, Reports},
     window::Window,
 };
-use message::{Header, NewView, Phase, ViewChange, Vote};
+use message::{Header, NewView, Phase, PrePrepare, ViewChange, Vote};
 use quorate_crypto::{Claims, Domain, VoteSigner};
 use quorate_types::{Committee, Digest, ReplicaId, Slot, Time, View, Wire};
 use slot::SlotState;
@@ -145,6 +146,11 @@ impl PbftConfig {
             status_busy: Duration::from_millis(200),
             status_idle: Duration::from_secs(1),
         }
+    }
+
+    /// Nothing is repeated to anyone sooner: what was sent may still be on its way.
+    fn pause(&self) -> Duration {
+        self.status_busy.checked_div(2).unwrap_or_default()
     }
 }
 
@@ -311,6 +317,41 @@ impl<C: Command> Pbft<C> {
     }
 }
 
+impl<C: Command> Debug for Pbft<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pbft")
+            .field("me", &self.config.me)
+            .field("view", &self.view)
+            .field("active", &self.active)
+            .field("stable", &self.window.stable().slot)
+            .field("committed", &self.window.committed())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C: Command> Equivocates for Pbft<C> {
+    /// Another proposal in place of this one, or this vote for it.
+    fn contradiction(&self, message: &Message<C>) -> Option<Message<C>> {
+        let other = |phase, vote: &Vote| {
+            let known = vote.header.digest;
+            let digest = if known == self.noop { Digest([0xee; 32]) } else { self.noop };
+            self.sign(phase, Header { digest, ..vote.header })
+        };
+        let own = message.signer() == Some(self.config.me);
+        let body = match &message.body {
+            _ if !own => return None,
+            Body::PrePrepare(it) if it.command.is_some() => {
+                let vote = other(Phase::PrePrepare, &it.vote);
+                Body::PrePrepare(PrePrepare { vote, command: None })
+            }
+            Body::Prepare(vote) => Body::Prepare(other(Phase::Prepare, vote)),
+            Body::Commit(vote) => Body::Commit(other(Phase::Commit, vote)),
+            _ => return None,
+        };
+        Some(self.message(body))
+    }
+}
+
 impl<C: Command> Protocol for Pbft<C> {
     type Command = C;
     type Message = Message<C>;
@@ -342,7 +383,9 @@ impl<C: Command> Protocol for Pbft<C> {
         self.now = self.now.max(now);
         match input {
             Input::Start { records, stable } if !self.started => self.start(records, stable, out),
-            Input::Propose(command) if !self.started => out.push(Effect::Returned(command)),
+            Input::Propose(command) if !self.started => {
+                return out.push(Effect::Returned(command));
+            }
             _ if !self.started => return,
             Input::Start { .. } => {}
             Input::Message { via, message, .. } => self.on_message(via, message.into_inner(), out),

@@ -220,6 +220,9 @@ impl<C: Command> Pbft<C> {
             let vote = self.sign(Phase::Prepare, header);
             self.slot(slot).prepares.count(&vote);
             self.send(To::All, Body::Prepare(vote), out);
+            for vote in self.slot(slot).prepares.others_than(header) {
+                self.confront(vote, out);
+            }
         }
         self.try_commit(slot, out);
     }
@@ -277,12 +280,25 @@ impl<C: Command> Pbft<C> {
         let ballots = if phase == Phase::Commit { &mut state.commits } else { &mut state.prepares };
         match ballots.count(&vote) {
             Counted::New if phase == Phase::Commit => self.try_decide(slot, out),
-            Counted::New => self.try_commit(slot, out),
+            Counted::New => {
+                self.confront(vote, out);
+                self.try_commit(slot, out);
+            }
             Counted::Repeated => {}
             Counted::Conflict(known, signature) => {
                 let header = Header { digest: known, ..vote.header };
                 self.charge(phase, Vote { header, signature, ..vote }, vote, out);
             }
+        }
+    }
+
+    /// Whoever prepares another proposal than this replica's was told another: it is shown this
+    /// one, and so holds two that convict the primary.
+    fn confront(&mut self, vote: Vote, out: &mut Out<C>) {
+        let noop = self.noop;
+        let Some(mine) = self.slot(vote.header.slot).preprepare(&noop) else { return };
+        if mine.vote.header.digest != vote.header.digest && self.may_answer(vote.signer) {
+            self.send(To::One(vote.signer), Body::PrePrepare(mine), out);
         }
     }
 
@@ -379,6 +395,13 @@ impl<C: Command> Pbft<C> {
                 }
                 let record = Record::Decided(decided.header, decided.commits.clone());
                 out.push(Effect::Persist { slot: Some(slot), record });
+                state.decided_is_recorded = true;
+            } else if !state.decided_is_recorded {
+                // The own commit vote is durable, so nothing waits for this. But when everybody
+                // loses power at once, only a decision on disk leads past a stable slot whose
+                // entries nobody had synced.
+                let record = Record::Decided(decided.header, decided.commits.clone());
+                out.push(Effect::Note { slot: Some(slot), record });
                 state.decided_is_recorded = true;
             }
             self.window.raise_committed(slot);

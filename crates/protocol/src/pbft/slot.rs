@@ -72,6 +72,17 @@ impl Ballots {
         self.tallies.values().any(Tally::has_one_correct)
     }
 
+    /// The votes for another digest than this header's, at its place.
+    pub(super) fn others_than(&self, header: Header) -> Vec<Vote> {
+        let others = self.first.iter().filter(|(_, (voted, _))| *voted != header.digest);
+        let vote = |(signer, (digest, signature)): (&ReplicaId, &(Digest, Signature))| Vote {
+            header: Header { digest: *digest, ..header },
+            signer: *signer,
+            signature: *signature,
+        };
+        others.map(vote).collect()
+    }
+
     pub(super) fn of(&self, digest: Digest) -> impl Iterator<Item = Ballot> + '_ {
         let same = self.first.iter().filter(move |(_, (voted, _))| *voted == digest);
         same.map(|(signer, (_, signature))| Ballot { signer: *signer, signature: *signature })

@@ -230,7 +230,7 @@ impl<C: Command> Pbft<C> {
         self.status_armed = None;
         self.tell_status(To::All, false, out);
         self.pull.asked = None;
-        if self.lags() && self.stalled_for(self.config.status_busy / 2) {
+        if self.lags() && self.stalled_for(self.config.pause()) {
             self.pull_by_turns(out);
         }
         let stable = self.window.stable();
@@ -279,7 +279,6 @@ impl<C: Command> Pbft<C> {
         peer.view = status.view;
         peer.suspects = status.suspects && status.active;
         peer.committed = status.committed;
-        self.weigh_suspicions(out);
         self.help_along(from, &status, out);
         if status.pull {
             self.send_decisions(from, &status, out);
@@ -288,6 +287,7 @@ impl<C: Command> Pbft<C> {
             self.send_votes(from, &status, out);
         }
         self.follow(from, &status, out);
+        self.weigh_suspicions(out);
     }
 
     /// Catches up with a peer that is ahead: at once as long as each answer brings news.
@@ -297,10 +297,7 @@ impl<C: Command> Pbft<C> {
             return;
         }
         let news = match self.pull.asked {
-            None => {
-                self.stalled_for(self.config.status_busy / 2)
-                    || committed < self.window.stable().slot
-            }
+            None => self.stalled_for(self.config.pause()) || committed < self.window.stable().slot,
             Some((peer, then)) => peer == from && !status.pull && committed > then,
         };
         if news {
@@ -309,7 +306,7 @@ impl<C: Command> Pbft<C> {
     }
 
     /// Spends one of what a peer may make this replica send within one busy interval.
-    fn may_answer(&mut self, peer: ReplicaId) -> bool {
+    pub(super) fn may_answer(&mut self, peer: ReplicaId) -> bool {
         let (now, interval) = (self.now, self.config.status_busy);
         let full = self.window.size().saturating_mul(QUOTA_WINDOWS);
         let peer = self.peers.entry(peer).or_default();
@@ -328,14 +325,17 @@ impl<C: Command> Pbft<C> {
         let behind = status.view < self.view || (status.view == self.view && !status.active);
         let opening = self.opening.clone().filter(|_| self.active && behind);
         let report = self.own_report.clone().filter(|_| !self.active && behind);
+        // Rule 28: who is below a stable slot and knows of no proof gets it; so does who is far
+        // behind with its window.
         let half = Slot(status.stable.0.saturating_add(self.window.size() / 2));
         let stable = self.window.stable().clone();
-        let stable = stable.certificate.filter(|_| half < stable.slot);
+        let lacks = status.stable < stable.slot && status.committed < stable.slot;
+        let stable = stable.certificate.filter(|_| lacks || half < stable.slot);
         let ahead = status.committed < self.window.committed() && !status.pull;
         if opening.is_none() && report.is_none() && stable.is_none() && !ahead {
             return;
         }
-        let (now, pause) = (self.now, self.config.status_busy / 2);
+        let (now, pause) = (self.now, self.config.pause());
         let peer = self.peers.entry(from).or_default();
         if peer.told_at.is_some_and(|at| now.since(at) < pause) {
             return;
@@ -375,10 +375,15 @@ impl<C: Command> Pbft<C> {
     /// repeats its proposals; a backup too, every fourth time, because a primary may have chosen
     /// whom to propose to.
     fn send_votes(&mut self, from: ReplicaId, status: &Status, out: &mut Out<C>) {
-        let far =
-            Slot(status.stable.max(status.committed).0.saturating_add(self.window.size() * 2));
-        let pause = self.config.status_busy / 2;
-        let turn = u32::from(self.config.me.0).wrapping_add(status.round) % 4 == 0;
+        let far = Slot(
+            status
+                .stable
+                .max(status.committed)
+                .0
+                .saturating_add(self.window.size().saturating_mul(2)),
+        );
+        let pause = self.config.pause();
+        let turn = u32::from(self.config.me.0).wrapping_add(status.round).is_multiple_of(4);
         let proposes = self.leads() || turn;
         let first = status.committed.next();
         let mut bodies = Vec::new();
@@ -407,7 +412,7 @@ impl<C: Command> Pbft<C> {
     pub(super) fn fetch(&mut self, slot: Slot, digest: Digest, out: &mut Out<C>) {
         let now = self.now;
         let (me, committee, round) = (self.config.me, self.config.committee, self.round);
-        let pause = self.config.status_busy / 2;
+        let pause = self.config.pause();
         let state = self.slot(slot);
         if state.fetched_at.is_some_and(|at| now.since(at) < pause) {
             return;

@@ -5,5 +5,6 @@ mod drive;
 mod example;
 mod kv;
 mod kv_model;
+mod pages;
 mod speed;
 mod state;

@@ -134,6 +134,53 @@ pub(super) const ALL: &[(&str, &str)] = &[
         "The answer verifies, but was agreed longer ago than --max-age accepts. A gateway may \
          replay old valid answers to requests without an Idempotency-Key; or this clock is ahead.",
     ),
+    // What an audit finds wrong.
+    (
+        "audit-entry",
+        "An entry of the log is out of its place: its index, time, epoch or kind does \
+         not follow from the entries before, or the entries of one slot state different states.",
+    ),
+    (
+        "audit-exchange",
+        "The request and response that are shown for an entry are not those that \
+         the entry was made from. Somebody changed the exchange after it was agreed on, or the \
+         disk did.",
+    ),
+    (
+        "audit-state",
+        "Executing the requests again leads to another state root, or to another \
+         response, than the log states. Either a quorum executed something else than the service \
+         does (another version, say), or the log is forged.",
+    ),
+    ("audit-head", "The head that should vouch for a slot does not cover it, or is not there."),
+    (
+        "audit-root",
+        "The Merkle root over the entries is not the one that a quorum signed. One of \
+         the entries up to the one that is named was changed, removed or added.",
+    ),
+    (
+        "audit-fork",
+        "Two signed heads of one size have different roots: a quorum vouched for two \
+         histories. Keep both heads; together they prove it to anybody.",
+    ),
+    (
+        "audit-tile",
+        "A published tile does not follow from the published entries. Monitors that \
+         read tiles see another log than readers of entries.",
+    ),
+    (
+        "audit-withheld",
+        "A gateway certified something and does not give it. Ask another one; if \
+         none gives it, the log is not public any more.",
+    ),
+    (
+        "audit-truncated",
+        "The folder holds fewer entries than are certified. After a crash the \
+         replica makes them again from its write-ahead log at the next start; else entries were \
+         lost, or are damaged from the one that is named on.",
+    ),
+    ("audit-from", "The log has fewer entries than --from asks for."),
+    ("audit-folder", "The folder is no data folder of a replica."),
     // Policies and keys in them.
     (
         "policy-changed",

@@ -1,0 +1,208 @@
+//! `quorate audit`: walks a log and believes none of it.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`source`] | where the log is read from: a gateway, or a replica's data folder |
+//! | [`folder`], [`overlay`] | a data folder, read without changing a byte of it |
+//! | [`walk`] | the checks, entry by entry |
+//! | [`tiles`] | the Merkle tree, compared with the tiles that are published |
+//! | [`told`] | the report |
+
+mod folder;
+mod overlay;
+mod source;
+mod tiles;
+mod told;
+mod walk;
+
+use super::{block_on, curl::parse_url, verify::unverified};
+use crate::{
+    console::Console,
+    failure::{Exit, Failure},
+    trust,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use quorate_proof::Policy;
+use quorate_types::Index;
+use source::{Exchanges, Source};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+use walk::Walk;
+
+/// Arguments.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    quorate audit --policy policy.txt http://127.0.0.1:7400\n  \
+    quorate audit --policy policy.txt --output json cluster/r0/data\n  \
+    quorate audit --policy policy.txt --from 100000 http://127.0.0.1:7400\n\n\
+    Checks the newest head, the head of every slot, every tile and every exchange against its\n\
+    entry, executes all requests again, and compares the state roots. The first thing found wrong\n\
+    ends the audit with exit 3 and is named. A folder is only read, and may be in use.")]
+pub(crate) struct Audit {
+    #[command(flatten)]
+    policy: trust::PolicyArgument,
+    /// The first entry to check; those before it only enter the Merkle root, and nothing is
+    /// executed again, since the state before it is not known
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    from: u64,
+    /// The service to execute again; else what the gateway says, or `kv`
+    #[arg(long, value_name = "S")]
+    service: Option<String>,
+    /// A gateway, or a replica's data folder
+    #[arg(value_name = "URL or DIR")]
+    source: String,
+}
+
+/// What an audit found wrong.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Finding {
+    /// The entry, where one can be named.
+    pub(crate) index: Option<Index>,
+    /// A stable word.
+    pub(crate) code: &'static str,
+    /// One sentence.
+    pub(crate) reason: String,
+}
+
+/// Why an audit ends early.
+#[derive(Clone, Debug)]
+pub(crate) enum Stop {
+    /// Something is wrong.
+    Found(Finding),
+    /// The audit cannot go on, which says nothing about the log.
+    Failed(Failure),
+}
+
+impl Finding {
+    fn at(index: u64, code: &'static str, reason: impl std::fmt::Display) -> Self {
+        Self { index: Some(Index(index)), code, reason: reason.to_string() }
+    }
+}
+
+impl From<Finding> for Stop {
+    fn from(finding: Finding) -> Self {
+        Self::Found(finding)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl Audit {
+    /// Audits.
+    pub(crate) fn run(self, console: &Console) -> Result<Exit, Failure> {
+        match block_on(self.audit(console))? {
+            Ok(report) => {
+                if console.is_json() {
+                    console.json(&report);
+                } else {
+                    console.line(report.text());
+                }
+                Ok(Exit::Done)
+            }
+            Err(Stop::Failed(failure)) => Err(failure),
+            Err(Stop::Found(Finding { index, code, reason })) => {
+                let place = index.map_or_else(String::new, |index| format!("entry {index}: "));
+                let failure = Failure::not_verified(code, format!("{place}{reason}"));
+                if console.is_json() {
+                    let mut json = unverified(&failure);
+                    json["index"] = index.map_or(serde_json::Value::Null, |index| index.0.into());
+                    console.json(&json);
+                }
+                Err(failure.hint(format!("`quorate explain {code}` tells more")))
+            }
+        }
+    }
+
+    async fn audit(&self, console: &Console) -> Result<told::Report, Stop> {
+        let started = Instant::now();
+        let (policy, mut source) = self.open().await?;
+        let certified = source.head(&policy).await?;
+        let service = match &self.service {
+            Some(service) => Some(service.clone()),
+            None => source.service().await,
+        };
+        let mut walk = Walk::new(&policy, certified.head, self.from, service.as_deref())?;
+        let bar = progress(console, certified.head.size);
+        while walk.next() < certified.head.size {
+            self.bundle(&mut source, &mut walk, &policy, certified.head.size, &bar).await?;
+        }
+        bar.finish_and_clear();
+        let walked = walk.finish();
+        Ok(told::Report::new(&policy, &certified, walked, source.notes(), started.elapsed()))
+    }
+
+    /// Checks the entries of one tile.
+    async fn bundle(
+        &self,
+        source: &mut Source,
+        walk: &mut Walk<'_>,
+        policy: &Policy,
+        size: u64,
+        bar: &ProgressBar,
+    ) -> Result<(), Stop> {
+        /// How many exchanges are in memory at once.
+        const EXCHANGES: usize = 32;
+        let first = walk.next();
+        let entries = source.entries(first / 256, (size - first).min(256)).await?;
+        for part in entries.chunks(EXCHANGES) {
+            let run = walk.next()..walk.next() + part.len() as u64;
+            let asked =
+                run.clone().zip(part).map(|(index, entry)| walk.wants_exchange(index, entry));
+            let asked: Vec<bool> = asked.collect();
+            let exchanges = source.exchanges(run, &asked).await?;
+            if let Exchanges::Withheld(reason) = &exchanges {
+                walk.give_up_exchanges(reason);
+            }
+            for (place, entry) in part.iter().enumerate() {
+                if walk.slot_ends_before(entry) {
+                    close_slot(source, walk, policy).await?;
+                }
+                walk.take(entry.clone(), exchanges.at(place))?;
+                bar.inc(1);
+            }
+        }
+        if walk.next() == size {
+            close_slot(source, walk, policy).await?;
+        }
+        walk.compare_tiles(source).await
+    }
+
+    async fn open(&self) -> Result<(Policy, Source), Stop> {
+        let path = Path::new(&self.source);
+        if path.is_dir() {
+            let file = self.policy.given().ok_or_else(|| {
+                Failure::usage("policy-needed", "a folder has no policy that could be believed")
+                    .hint("name it by --policy or $QUORATE_POLICY")
+            })?;
+            let policy = trust::read_policy(&file)?;
+            let folder = folder::Folder::open(PathBuf::from(path), &policy)?;
+            return Ok((policy, Source::Folder(Box::new(folder))));
+        }
+        let endpoint = parse_url(&self.source)?.endpoint;
+        let trusted = self.policy.find(&endpoint).await?;
+        let source = Source::gateway(endpoint, &trusted.policy);
+        Ok((trusted.policy, source))
+    }
+}
+
+async fn close_slot(source: &mut Source, walk: &mut Walk<'_>, policy: &Policy) -> Result<(), Stop> {
+    let proof = match walk.wants_proof() {
+        Some(last) => Some(source.proof(policy, last).await?),
+        None => None,
+    };
+    Ok(walk.close_slot(proof)?)
+}
+
+fn progress(console: &Console, size: u64) -> ProgressBar {
+    if console.is_json() || !console.shows_progress() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} entries, {per_sec}, {eta} left");
+    ProgressBar::new(size).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

@@ -1,0 +1,73 @@
+use super::*;
+use crate::admit::Proposal;
+use quorate_types::{Rejoin, RejoinReport, Slot};
+
+fn refused(request: Request) -> (u16, &'static str) {
+    let refusal = admission().admit(Proposal::part_of_verified(Arc::new(request))).unwrap_err();
+    (refusal.status, refusal.code)
+}
+
+fn batch(time: u64, requests: Vec<Request>) -> Batch {
+    let items = requests.into_iter().map(|request| Item::Request(Arc::new(request))).collect();
+    Batch { time: UnixMillis(time), items }
+}
+
+#[test]
+fn a_body_above_the_limit_is_refused() {
+    let mut request = put(1, "a", "");
+    request.body = Bytes::from(vec![0; (1 << 20) + 1]);
+    assert_eq!(refused(request).0, 413);
+}
+
+#[test]
+fn what_no_exchange_can_cover_is_refused() {
+    let mut outside = put(1, "a", "v");
+    outside.path = "no-slash".to_owned();
+    assert_eq!(refused(outside).0, 400);
+    let mut unknown = put(1, "a", "v");
+    unknown.fields.insert(0, ("x-other".to_owned(), "1".to_owned()));
+    assert_eq!(refused(unknown).0, 400);
+    let mut long = put(1, "a", "v");
+    long.path = format!("/{}", "a".repeat(70_000));
+    assert!(matches!(refused(long).0, 414 | 431));
+}
+
+#[test]
+fn rule_28b_a_fresh_proposal_far_from_the_clock_is_refused_and_a_re_proposal_is_exempt() {
+    let clock = UnixMillis(1_000_000);
+    for (time, timely) in [(1_000_000, true), (1_002_000, true), (1_002_001, false)] {
+        let batch = batch(time, vec![put(1, "a", "v")]);
+        assert_eq!(admission().judge(&batch, Some(clock)), timely, "{time}");
+        assert!(admission().judge(&batch, None));
+    }
+    assert!(!admission().judge(&batch(997_999, vec![put(1, "a", "v")]), Some(clock)));
+}
+
+#[test]
+fn a_batch_is_neither_empty_nor_above_its_bound_nor_holds_what_would_not_be_admitted() {
+    assert!(!admission().judge(&batch(1, vec![]), None));
+    let many = (0..=512).map(|n| put((n % 250) as u8, "a", "v")).collect();
+    assert!(!admission().judge(&batch(1, many), None));
+    let mut wrong = put(1, "a", "v");
+    wrong.query = String::new();
+    assert!(!admission().judge(&batch(1, vec![put(2, "a", "v"), wrong]), None));
+}
+
+#[test]
+fn rule_28a_a_rejoin_needs_reports_of_a_quorum_of_others() {
+    let report = |reporter| RejoinReport {
+        reporter: ReplicaId(reporter),
+        window_end: Slot(16),
+        signature: Signature([0; 64]),
+    };
+    let rejoin = |reporters: &[u16]| Rejoin {
+        replica: ReplicaId(3),
+        nonce: digest(1),
+        reports: reporters.iter().map(|&reporter| report(reporter)).collect(),
+    };
+    assert!(admission().may_rejoin(&rejoin(&[0, 1, 2])));
+    assert!(!admission().may_rejoin(&rejoin(&[0, 1])), "no quorum");
+    assert!(!admission().may_rejoin(&rejoin(&[0, 1, 1])), "one reporter twice");
+    assert!(!admission().may_rejoin(&rejoin(&[0, 1, 3])), "its own report");
+    assert!(!admission().may_rejoin(&rejoin(&[0, 1, 9])), "a stranger");
+}

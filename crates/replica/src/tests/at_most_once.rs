@@ -1,0 +1,126 @@
+use super::*;
+use quorate_types::Index;
+
+fn status(executed: &Executed, place: usize) -> u16 {
+    executed.fresh[place].exchange.as_ref().unwrap().response.status
+}
+
+#[test]
+fn rule_15_a_retry_finds_the_first_entry_and_executes_nothing() {
+    let mut execution = execution();
+    let first = slot(&mut execution, 1, &[put(1, "a", "v")]);
+    assert_eq!((first.outcomes[0].index, first.outcomes[0].fresh), (Index(1), true));
+    // Another gateway draws another salt.
+    let retry = Request { salt: Salt([9; 16]), ..put(1, "a", "v") };
+    let second = slot(&mut execution, 2, &[retry]);
+    assert_eq!((second.outcomes[0].index, second.outcomes[0].fresh), (Index(1), false));
+    assert_eq!(second.fresh.len(), 1, "a slot that answers nothing new is marked");
+    assert_eq!(second.fresh[0].kind, quorate_proof::EntryKind::Mark);
+}
+
+#[test]
+fn rule_15_a_retry_in_the_same_slot_is_found_too() {
+    let mut execution = execution();
+    let retry = Request { salt: Salt([9; 16]), ..put(1, "a", "v") };
+    let executed = slot(&mut execution, 1, &[put(1, "a", "v"), retry]);
+    assert_eq!(executed.outcomes[1].index, executed.outcomes[0].index);
+    assert_eq!(executed.fresh.len(), 1);
+}
+
+#[test]
+fn another_request_under_a_used_key_is_an_ordered_422_and_leaves_the_first_answer() {
+    let mut execution = execution();
+    slot(&mut execution, 1, &[put(1, "a", "v")]);
+    let other = Request { salt: Salt([9; 16]), ..put(1, "a", "another") };
+    let second = slot(&mut execution, 2, std::slice::from_ref(&other));
+    assert_eq!(status(&second, 0), 422);
+    // Proposed again, by the next primary: the same answer, not a second one.
+    let third = slot(&mut execution, 3, &[other]);
+    assert_eq!((third.outcomes[0].index, third.outcomes[0].fresh), (Index(2), false));
+    let retry = Request { salt: Salt([8; 16]), ..put(1, "a", "v") };
+    assert_eq!(slot(&mut execution, 4, &[retry]).outcomes[0].index, Index(1));
+}
+
+#[test]
+fn a_request_without_a_key_is_known_by_its_salt() {
+    let mut execution = execution();
+    let mut request = put(1, "a", "v");
+    request.fields.clear();
+    slot(&mut execution, 1, std::slice::from_ref(&request));
+    assert!(!slot(&mut execution, 2, std::slice::from_ref(&request)).outcomes[0].fresh);
+    request.salt = Salt([2; 16]);
+    assert!(slot(&mut execution, 3, &[request]).outcomes[0].fresh);
+}
+
+#[test]
+fn clients_do_not_share_keys() {
+    let mut execution = execution();
+    let mut with = put(1, "a", "v");
+    with.fields.insert(0, ("authorization".to_owned(), "Bearer one".to_owned()));
+    let mut without = put(1, "a", "v");
+    without.salt = Salt([5; 16]);
+    let executed = slot(&mut execution, 1, &[with, without]);
+    assert_eq!(executed.fresh.len(), 2);
+}
+
+#[test]
+fn the_window_is_counted_in_entries() {
+    let mut execution = execution();
+    slot(&mut execution, 1, &[put(1, "a", "v")]);
+    let filler: Vec<_> = (10..17).map(|n| put(n, "b", "w")).collect();
+    slot(&mut execution, 2, &filler);
+    // Index 1 is the oldest of the last eight entries, 1 to 8.
+    assert!(!slot(&mut execution, 3, &[put(1, "a", "v")]).outcomes[0].fresh);
+    // The mark of the slot before took index 9, and pushed it out.
+    assert!(slot(&mut execution, 4, &[put(1, "a", "v")]).outcomes[0].fresh);
+}
+
+#[test]
+fn a_signed_request_outlives_the_window_and_its_signature_expires_before_it_is_forgotten() {
+    let mut execution = execution();
+    let now_s = GENESIS.seconds();
+    slot(&mut execution, 1, &[signed(1, now_s)]);
+    let filler: Vec<_> = (10..40).map(|n| put(n, "b", "w")).collect();
+    slot(&mut execution, 2, &filler);
+    assert!(!slot(&mut execution, 3, &[signed(1, now_s)]).outcomes[0].fresh, "still known");
+    // After 600 s it is forgotten, and its signature is long outside the window.
+    slot(&mut execution, 601_000, &[put(50, "b", "w")]);
+    let replayed = slot(&mut execution, 602_000, &[signed(1, now_s)]);
+    assert_eq!(status(&replayed, 0), 401);
+}
+
+#[test]
+fn a_signature_created_outside_the_window_is_an_ordered_401() {
+    let mut execution = execution();
+    let now_s = GENESIS.seconds();
+    for (number, created_s, expected) in
+        [(1, now_s - 301, 401), (2, now_s + 301, 401), (3, now_s - 300, 201)]
+    {
+        let executed = slot(&mut execution, 0, &[signed(number, created_s)]);
+        assert_eq!(status(&executed, 0), expected, "{created_s}");
+    }
+}
+
+#[test]
+fn a_table_full_of_young_signed_requests_answers_503_and_executes_nothing() {
+    let mut execution = execution();
+    let now_s = GENESIS.seconds();
+    slot(&mut execution, 1, &[signed(1, now_s), signed(2, now_s)]);
+    let third = slot(&mut execution, 2, &[signed(3, now_s)]);
+    assert_eq!(status(&third, 0), 503);
+    // An unsigned one has its own room.
+    assert_eq!(status(&slot(&mut execution, 3, &[put(4, "u", "v")]), 0), 201);
+    // Later there is room again, and the refused request may come again under its key.
+    assert_eq!(status(&slot(&mut execution, 700_000, &[signed(3, now_s + 700)]), 0), 204);
+}
+
+#[test]
+fn agreed_time_is_strictly_increasing_whatever_primaries_propose() {
+    let mut execution = execution();
+    slot(&mut execution, 100, &[put(1, "a", "v")]);
+    slot(&mut execution, 50, &[put(2, "a", "v")]);
+    assert_eq!(execution.record().time, UnixMillis(GENESIS.0 + 101));
+    let next = execution.record().slot.next();
+    execution.execute(Ordered::new(next, None));
+    assert_eq!(execution.record().time, UnixMillis(GENESIS.0 + 102));
+}

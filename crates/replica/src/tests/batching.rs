@@ -1,0 +1,116 @@
+use super::*;
+use crate::{
+    admit::Proposal,
+    batch::{Batcher, Source, Unplaced},
+    port::Ticket,
+};
+use quorate_types::Time;
+
+fn batcher() -> Batcher {
+    let limits = Limits {
+        batch_items_max: 3,
+        batch_bytes_max: 2_000,
+        pipeline: 1,
+        waiting_max: 8,
+        waiting_per_peer_max: 2,
+        ..Limits::default()
+    };
+    let mut batcher = Batcher::new(limits);
+    batcher.set_room(10);
+    batcher
+}
+
+fn admitted(request: Request) -> crate::admit::Admitted {
+    admission().admit(Proposal::part_of_verified(Arc::new(request))).unwrap()
+}
+
+fn enqueue(batcher: &mut Batcher, number: u8) {
+    let request = put(number, "a", "v");
+    let salt = request.salt;
+    let ticket = Source::Gateway(Ticket(number.into()));
+    batcher.place(Time(number.into()), ticket, admitted(request)).unwrap();
+    batcher.enqueue(salt);
+}
+
+fn next(batcher: &mut Batcher) -> Option<usize> {
+    batcher.next(UnixMillis(1)).map(|batch| batch.items.len())
+}
+
+#[test]
+fn a_lone_request_is_proposed_at_once_and_the_next_ones_wait_for_its_commit() {
+    let mut batcher = batcher();
+    enqueue(&mut batcher, 1);
+    assert_eq!(next(&mut batcher), Some(1));
+    enqueue(&mut batcher, 2);
+    enqueue(&mut batcher, 3);
+    assert_eq!(next(&mut batcher), None);
+    batcher.decided();
+    assert_eq!(next(&mut batcher), Some(2));
+}
+
+#[test]
+fn a_full_batch_does_not_wait() {
+    let mut batcher = batcher();
+    (1..=5).for_each(|n| enqueue(&mut batcher, n));
+    assert_eq!(next(&mut batcher), Some(3));
+    assert_eq!(next(&mut batcher), None, "two more are no full batch");
+    enqueue(&mut batcher, 6);
+    assert_eq!(next(&mut batcher), Some(3));
+}
+
+#[test]
+fn nothing_is_proposed_without_room() {
+    let mut batcher = batcher();
+    batcher.set_room(0);
+    enqueue(&mut batcher, 1);
+    assert_eq!(next(&mut batcher), None);
+    batcher.set_room(1);
+    assert_eq!(next(&mut batcher), Some(1));
+}
+
+#[test]
+fn a_returned_batch_goes_back_to_the_front_in_its_order() {
+    let mut batcher = batcher();
+    enqueue(&mut batcher, 1);
+    enqueue(&mut batcher, 2);
+    let batch = batcher.next(UnixMillis(1)).unwrap();
+    enqueue(&mut batcher, 3);
+    batcher.take_back(batch.clone());
+    let again = batcher.next(UnixMillis(1)).unwrap();
+    assert_eq!(again.items[..2], batch.items[..]);
+}
+
+#[test]
+fn what_was_executed_elsewhere_is_not_proposed_again() {
+    let mut batcher = batcher();
+    enqueue(&mut batcher, 1);
+    batcher.remove(&put(1, "a", "v")).unwrap();
+    assert_eq!(next(&mut batcher), None);
+}
+
+#[test]
+fn the_waiting_room_is_bounded_in_all_and_for_each_peer() {
+    let mut batcher = batcher();
+    for n in 1..=2 {
+        let source = Source::Peer(ReplicaId(2));
+        batcher.place(Time(1), source, admitted(put(n, "a", "v"))).unwrap();
+    }
+    let third = batcher.place(Time(1), Source::Peer(ReplicaId(2)), admitted(put(3, "a", "v")));
+    assert_eq!(third, Err(Unplaced::Full));
+    (4..=9).for_each(|n| enqueue(&mut batcher, n));
+    let ticket = Source::Gateway(Ticket(99));
+    let last = batcher.place(Time(1), ticket, admitted(put(10, "a", "v")));
+    assert_eq!(last, Err(Unplaced::Full));
+    // Room comes back as requests are executed.
+    batcher.remove(&put(1, "a", "v")).unwrap();
+    batcher.place(Time(1), Source::Peer(ReplicaId(2)), admitted(put(3, "a", "v"))).unwrap();
+}
+
+#[test]
+fn one_key_runs_once_at_a_gateway() {
+    let mut batcher = batcher();
+    enqueue(&mut batcher, 1);
+    let retry = Request { salt: Salt([7; 16]), ..put(1, "a", "v") };
+    let again = batcher.place(Time(1), Source::Gateway(Ticket(7)), admitted(retry));
+    assert_eq!(again, Err(Unplaced::KeyRuns));
+}

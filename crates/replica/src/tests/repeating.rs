@@ -1,0 +1,96 @@
+use super::*;
+use crate::{snapshot::Snapshot, sync::by_slot};
+use quorate_types::Index;
+
+/// Executes a log again, from after genesis; the entry that it stops at, if any.
+fn repeat(log: &[LogItem]) -> Result<Execution, Index> {
+    let mut execution = execution();
+    for slot in by_slot(log[1..].to_vec()) {
+        execution.repeat(&slot).map_err(|diverged| diverged.index)?;
+    }
+    Ok(execution)
+}
+
+#[test]
+fn a_log_leads_to_the_state_that_it_was_written_from() {
+    let (log, _, written) = written(5);
+    assert_eq!(repeat(&log).unwrap().record(), written.record());
+}
+
+#[test]
+fn no_ops_rejoins_and_retries_are_repeated_too() {
+    let mut execution = execution();
+    let (mut recorder, genesis) = recorder(&execution);
+    let mut log = vec![genesis];
+    let mut keep = |executed| log.extend(recorder.record(executed).items().iter().cloned());
+    keep(slot(&mut execution, 1, &[put(1, "a", "v")]));
+    keep(slot(&mut execution, 2, &[put(1, "a", "v")]));
+    let next = execution.record().slot.next();
+    keep(execution.execute(Ordered::new(next, None)));
+    let rejoin = quorate_types::Rejoin { replica: ReplicaId(2), nonce: digest(1), reports: vec![] };
+    let items = vec![Item::Rejoin(rejoin), Item::Request(Arc::new(put(2, "b", "w")))];
+    let batch = Batch { time: UnixMillis(GENESIS.0 + 9), items };
+    keep(execution.execute(Ordered::new(next.next(), Some(Arc::new(batch)))));
+    assert_eq!(repeat(&log).unwrap().record(), execution.record());
+}
+
+#[test]
+fn a_changed_request_or_state_or_order_is_found_and_named() {
+    let (log, _, _) = written(4);
+    let mut other_body = log.clone();
+    let exchange = other_body[3].exchange.as_mut().unwrap();
+    let mut request = Request::clone(&exchange.request);
+    request.body = Bytes::from_static(b"forged");
+    exchange.request = Arc::new(request);
+    assert_eq!(repeat(&other_body).unwrap_err(), Index(3));
+
+    let mut other_state = log.clone();
+    other_state[5].entry = other_state[5].entry.replace("state sha-256=:", "state sha-256=:AAAA");
+    assert!(repeat(&other_state).unwrap_err() >= Index(5));
+
+    let mut swapped = log.clone();
+    swapped.swap(1, 2);
+    assert_eq!(repeat(&swapped).unwrap_err(), Index(1));
+
+    let mut missing = log;
+    missing[3].exchange = None;
+    assert_eq!(repeat(&missing).unwrap_err(), Index(3));
+}
+
+#[test]
+fn a_snapshot_comes_back_from_its_bytes_and_goes_on_alike() {
+    let (_, recorded, mut original) = written(6);
+    let certificate = Arc::new(recorded.certificate(Vec::new()).unwrap());
+    let (_, frontier) = (recorded.head(), Frontier::new());
+    let snapshot = Snapshot {
+        certificate,
+        frontier,
+        service: original.state().clone(),
+        replay: original.replay().map().clone(),
+    };
+    let chunks: Vec<_> = snapshot.chunks().collect();
+    let read = Snapshot::read(&snapshot.manifest(), &chunks).unwrap();
+    let rules = Rules::from(&config());
+    let record = read.certificate.record;
+    let mut restored =
+        Execution::restore(Box::new(Kv), rules, record, read.service, read.replay).unwrap();
+    // The window moves alike, so what is evicted afterwards is the same.
+    for n in 0..20_u8 {
+        let requests = [put(100 + n, "c", "x"), put(n, "a", "1")];
+        slot(&mut original, 1000 + u64::from(n), &requests);
+        slot(&mut restored, 1000 + u64::from(n), &requests);
+    }
+    assert_eq!(restored.record(), original.record());
+}
+
+#[test]
+fn a_snapshot_with_another_content_than_its_certificate_names_is_refused() {
+    let (_, recorded, original) = written(2);
+    let mut state = original.state().clone();
+    state.put(b"a", Bytes::from_static(b"forged"));
+    let rules = Rules::from(&config());
+    let replay = original.replay().map().clone();
+    let restored = Execution::restore(Box::new(Kv), rules, recorded.record, state, replay);
+    assert!(restored.is_err());
+    assert!(Snapshot::read(b"", &[]).is_err());
+}

@@ -1,0 +1,101 @@
+use super::*;
+use crate::sync::{PageFault, by_slot, check_page, page};
+use quorate_types::{Head, Index};
+
+/// Inclusion paths computed the slow way, over a whole log.
+fn path(log: &[LogItem], index: u64, size: u64) -> Vec<Digest> {
+    let leaves: Vec<_> = log[..usize::try_from(size).unwrap()]
+        .iter()
+        .map(|item| leaf_hash(item.entry.as_bytes()))
+        .collect();
+    Frontier::new().append(&leaves)[usize::try_from(index).unwrap()].clone()
+}
+
+fn head(log: &[LogItem]) -> Head {
+    let frontier = frontier(log);
+    Head { size: frontier.size(), root: frontier.root() }
+}
+
+fn frontier(log: &[LogItem]) -> Frontier {
+    let mut frontier = Frontier::new();
+    log.iter().for_each(|item| frontier.push(leaf_hash(item.entry.as_bytes())));
+    frontier
+}
+
+fn page_of(log: &[LogItem], from: u64, to: u64) -> crate::message::Page {
+    let item = |index: Index| log.get(usize::try_from(index.0).unwrap()).cloned();
+    let mut page = page(Index(from), log.len() as u64, item, |_, _| Some(Vec::new())).unwrap();
+    page.items.truncate(usize::try_from(to - from).unwrap());
+    page.path = path(log, to - 1, log.len() as u64);
+    page
+}
+
+#[test]
+fn rule_12_every_run_of_a_log_proves_itself_to_whoever_holds_what_is_before_it() {
+    let (log, _, _) = written(8);
+    for from in 1..log.len() as u64 {
+        for to in from + 1..=log.len() as u64 {
+            let own = frontier(&log[..usize::try_from(from).unwrap()]);
+            let page = page_of(&log, from, to);
+            assert_eq!(check_page(&own, &page, &head(&log)), Ok(()), "{from} to {to}");
+        }
+    }
+}
+
+#[test]
+fn rule_12_a_page_with_anything_changed_missing_or_moved_is_refused() {
+    let (log, _, _) = written(6);
+    let own = frontier(&log[..3]);
+    let good = page_of(&log, 3, 9);
+    let refuse = |page: &crate::message::Page, why: &str| {
+        assert_eq!(check_page(&own, page, &head(&log)), Err(PageFault::NotInLog), "{why}");
+    };
+    for place in 0..good.items.len() {
+        let mut page = good.clone();
+        page.items[place].entry.push(' ');
+        refuse(&page, "a changed item");
+        let mut page = good.clone();
+        page.items.remove(place);
+        refuse(&page, "a missing item");
+    }
+    let mut page = good.clone();
+    page.items.swap(0, 1);
+    refuse(&page, "swapped items");
+    for place in 0..good.path.len() {
+        let mut page = good.clone();
+        page.path[place] = digest(1);
+        refuse(&page, "a changed hash");
+    }
+    refuse(&crate::message::Page { items: Vec::new(), ..good.clone() }, "no items");
+    refuse(&crate::message::Page { from: Index(2), ..good.clone() }, "another place");
+    refuse(&crate::message::Page { size: 4, ..good }, "another size");
+}
+
+#[test]
+fn a_receiver_whose_own_log_is_wrong_learns_so_from_a_page_of_one() {
+    let (log, _, _) = written(6);
+    let mut wrong = log[..4].to_vec();
+    wrong[2].entry.push(' ');
+    let page = page_of(&log, 4, 5);
+    assert_eq!(check_page(&frontier(&wrong), &page, &head(&log)), Err(PageFault::OwnLogWrong));
+}
+
+#[test]
+fn a_page_is_bounded_and_ends_with_the_log() {
+    let (log, _, _) = written(3);
+    let item = |index: Index| log.get(usize::try_from(index.0).unwrap()).cloned();
+    let all = page(Index(1), log.len() as u64, item, |_, _| Some(Vec::new())).unwrap();
+    assert_eq!(all.items.len(), log.len() - 1);
+    assert!(page(Index(1), 1_000, item, |_, _| Some(Vec::new())).is_none());
+    assert!(page(Index(7), 7, item, |_, _| Some(Vec::new())).is_none());
+    let long = |index: Index| item(Index(index.0 % 7));
+    let bounded = page(Index(0), 1_000_000, long, |_, _| Some(Vec::new())).unwrap();
+    assert_eq!(bounded.items.len(), crate::sync::PAGE_ITEMS_MAX);
+}
+
+#[test]
+fn entries_of_one_slot_stand_together() {
+    let (log, _, _) = written(3);
+    let sizes: Vec<_> = by_slot(log).iter().map(Vec::len).collect();
+    assert_eq!(sizes, [1, 2, 2, 2]);
+}
