@@ -65,6 +65,8 @@ pub struct Node<S: Subject> {
     effects: VecDeque<Effect<Engine<S>>>,
     syncing: bool,
     disk: Vec<(Option<Slot>, Record<S>)>,
+    /// How many records at the end are notes that nothing synced.
+    noted: usize,
     forget: Option<(Slot, usize)>,
     timers: BTreeMap<Timer<S>, u64>,
     room: u32,
@@ -89,6 +91,7 @@ impl<S: Subject> Node<S> {
             effects: VecDeque::new(),
             syncing: false,
             disk: Vec::new(),
+            noted: 0,
             forget: None,
             timers: BTreeMap::new(),
             room: 0,
@@ -254,9 +257,12 @@ impl<S: Subject> Network<S> {
         let node = &mut self.nodes[replica.position()];
         node.engine = None;
         node.life += 1;
+        node.noted = node.noted.saturating_sub(usize::try_from(lucky).unwrap_or(0));
+        node.disk.truncate(node.disk.len().saturating_sub(node.noted));
+        node.noted = 0;
         let mut kept = 0;
         for effect in std::mem::take(&mut node.effects) {
-            if let Effect::Persist { slot, record } = effect
+            if let Effect::Persist { slot, record } | Effect::Note { slot, record } = effect
                 && kept < lucky
             {
                 node.disk.push((slot, record));
@@ -430,6 +436,7 @@ impl<S: Subject> Network<S> {
         let node = &mut self.nodes[replica.position()];
         if let Some((below, written)) = node.forget.take() {
             let mut at = 0;
+            node.noted = 0;
             node.disk.retain(|(slot, _)| {
                 at += 1;
                 slot.map_or(at > written, |slot| slot >= below)
@@ -441,7 +448,9 @@ impl<S: Subject> Network<S> {
         let now = self.now;
         if self.recorded == Some(replica) {
             match &effect {
-                Effect::Persist { record, .. } => self.deeds.push(Deed::Wrote(record.clone())),
+                Effect::Persist { record, .. } | Effect::Note { record, .. } => {
+                    self.deeds.push(Deed::Wrote(record.clone()));
+                }
                 Effect::Send { message, .. } => self.deeds.push(Deed::Said(message.clone())),
                 _ => {}
             }
@@ -453,8 +462,12 @@ impl<S: Subject> Network<S> {
                     *node.barriers.entry(slot).or_default() += 1;
                 }
                 node.disk.push((slot, record));
+                node.noted = 0;
             }
-            Effect::Note { slot, record } => node.disk.push((slot, record)),
+            Effect::Note { slot, record } => {
+                node.disk.push((slot, record));
+                node.noted += 1;
+            }
             Effect::Forget { below } => node.forget = Some((below, node.disk.len())),
             Effect::Send { to, message } => self.carry(replica, &to, &message),
             Effect::Timer { timer, after } => self.arm(replica, timer, after),

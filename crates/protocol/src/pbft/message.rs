@@ -338,7 +338,8 @@ pub enum Record<C: Clone> {
     Proposal(PrePrepare<C>),
     /// Written before the Commit is sent.
     Prepared(Prepared),
-    /// Written before a decision is passed on that this replica did not vote to commit.
+    /// Written before a decision is passed on that this replica did not vote to commit; noted,
+    /// without a barrier, of any other.
     Decided(Header, Vec<Ballot>),
     /// The command of such a decision, unless it was written before.
     Payload(Payload<C>),

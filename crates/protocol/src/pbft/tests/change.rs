@@ -184,6 +184,22 @@ fn a_backup_accepts_only_what_the_new_view_implies() {
 }
 
 #[test]
+fn a_new_view_moves_the_window_to_its_stable_slot_and_votes_go_on_above() {
+    for (h, behind) in [(8, ""), (9, " behind(9)")] {
+        let mut rig = Rig::new(4, 0);
+        rig.tell(Input::Change { to: View(1) });
+        let mut reports = reports(&rig, 1, Vec::new());
+        reports[0] = rig.report_above(1, 1, h, vec![rig.prepared(0, h + 1, 5)]);
+        let did = rig.hear(1, Body::NewView(rig.opening(1, reports)));
+        assert_eq!(words(&did), format!("write:NewView enter(1){behind}"));
+        assert!(!rig.wants(2, Body::Stable(Arc::new(certificate(Slot(h))))));
+        assert_eq!(words(&rig.accept(1, h + 1, 5)), format!("write:Proposal Prepare({})", h + 1));
+        let body = rig.propose(1, h, 5);
+        assert_eq!(words(&rig.hear(1, body)), "", "below it nothing is voted for");
+    }
+}
+
+#[test]
 fn what_was_executed_is_voted_for_again_without_a_judge() {
     let mut rig = Rig::new(4, 0);
     rig.hear(2, Body::Decided(rig.decided(0, 1, 5)));

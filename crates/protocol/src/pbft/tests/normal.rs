@@ -30,7 +30,7 @@ fn a_backup_writes_before_each_of_its_two_votes() {
     let did = rig.hear(2, rig.prepare(2, 0, 1, 5));
     assert_eq!(words(&did), "write:Prepared Commit(1)");
     assert_eq!(words(&rig.hear(2, rig.commit(2, 0, 1, 5))), "");
-    assert_eq!(words(&rig.hear(3, rig.commit(3, 0, 1, 5))), "commit(1)");
+    assert_eq!(words(&rig.hear(3, rig.commit(3, 0, 1, 5))), "note:Decided commit(1)");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn six_replicas_need_four_votes_not_three() {
     assert_eq!(words(&rig.hear(3, rig.prepare(3, 0, 1, 5))), "write:Prepared Commit(1)");
     rig.hear(2, rig.commit(2, 0, 1, 5));
     assert_eq!(words(&rig.hear(3, rig.commit(3, 0, 1, 5))), "", "three of six");
-    assert_eq!(words(&rig.hear(4, rig.commit(4, 0, 1, 5))), "commit(1)");
+    assert_eq!(words(&rig.hear(4, rig.commit(4, 0, 1, 5))), "note:Decided commit(1)");
 }
 
 #[test]
@@ -146,6 +146,19 @@ fn a_full_window_takes_no_more_until_its_foot_is_stable() {
     assert_eq!(words(&rig.tell(Input::Propose(Word(9)))), "returned(9)");
     assert_eq!(words(&rig.tell(Input::Stable(stable(3)))), "room(3)");
     assert!(words(&rig.tell(Input::Propose(Word(9)))).starts_with("judge(9)"));
+}
+
+#[test]
+fn a_verdict_that_comes_after_its_slot_is_stable_gives_no_vote() {
+    let mut rig = Rig::new(4, 1);
+    let body = rig.propose(0, 1, 5);
+    let asked = rig.hear(0, body);
+    rig.tell(Input::Stable(stable(1)));
+    assert_eq!(words(&rig.answer(&asked, true)), "");
+    for by in [0, 2, 3] {
+        rig.hear(by, rig.commit(by, 0, 1, 5));
+    }
+    assert_eq!(rig.engine.committed(), Slot(1), "and yet it learns what was decided");
 }
 
 #[test]

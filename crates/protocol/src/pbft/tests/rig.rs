@@ -35,7 +35,7 @@ impl Rig {
         self.engine.handle(self.now, input, &mut out);
         let did: Did = out.drain().collect();
         self.records.extend(did.iter().filter_map(|effect| match effect {
-            Effect::Persist { record, .. } => Some(record.clone()),
+            Effect::Persist { record, .. } | Effect::Note { record, .. } => Some(record.clone()),
             _ => None,
         }));
         did
@@ -217,16 +217,18 @@ pub(super) fn accusations(did: &Did) -> Vec<Accusation> {
 
 /// One word an effect, in order.
 pub(super) fn words(did: &Did) -> String {
+    let kind = |record: &Record<Word>| match record {
+        Record::Proposal(_) => "Proposal",
+        Record::Prepared(_) => "Prepared",
+        Record::Decided(..) => "Decided",
+        Record::Payload(_) => "Payload",
+        Record::Stable(_) => "Stable",
+        Record::ViewChange(_) => "ViewChange",
+        Record::NewView(_) => "NewView",
+    };
     let word = |effect: &Effect<Pbft<Word>>| match effect {
-        Effect::Persist { record, .. } => match record {
-            Record::Proposal(_) => "write:Proposal".to_owned(),
-            Record::Prepared(_) => "write:Prepared".to_owned(),
-            Record::Decided(..) => "write:Decided".to_owned(),
-            Record::Payload(_) => "write:Payload".to_owned(),
-            Record::Stable(_) => "write:Stable".to_owned(),
-            Record::ViewChange(_) => "write:ViewChange".to_owned(),
-            Record::NewView(_) => "write:NewView".to_owned(),
-        },
+        Effect::Persist { record, .. } => format!("write:{}", kind(record)),
+        Effect::Note { record, .. } => format!("note:{}", kind(record)),
         Effect::Send { message, .. } => match &message.body {
             Body::PrePrepare(it) => format!("PrePrepare({})", it.vote.header.slot),
             Body::Prepare(it) => format!("Prepare({})", it.header.slot),
