@@ -2,7 +2,10 @@
 
 use crate::{
     example::{ENTRY, POLICY, PROOF, REQUEST, RESPONSE},
-    oracles::{client_signature, one_text, saved_request, saved_response, verified_response},
+    oracles::{
+        checkpoint, client_signature, entry, one_text, policy, saved_request, saved_response,
+        signature_parameters, tlog_proof, verified_response,
+    },
     sealed::public,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -44,6 +47,10 @@ fn mutated(bytes: &[u8]) -> impl Strategy<Value = Vec<u8>> + use<> {
 #[test]
 fn the_oracles_accept_the_worked_example() {
     assert!(verified_response(RESPONSE));
+    assert!(policy(POLICY.as_bytes()));
+    assert!(tlog_proof(PROOF.as_bytes()));
+    assert!(checkpoint(PROOF.split_once("\n\n").unwrap().1.as_bytes()));
+    assert!(entry(ENTRY.as_bytes()));
     let lines = signature_lines();
     let (input, value) = lines.split_once('\n').unwrap();
     assert!(created_s(&parse_signature(input, value).unwrap()).is_some());
@@ -82,13 +89,29 @@ proptest! {
     }
 
     #[test]
-    fn an_accepted_policy_or_proof_is_the_one_text_of_its_value(
-        policy in mutated(POLICY.as_bytes()),
-        proof in mutated(PROOF.as_bytes()),
-        entry in mutated(ENTRY.as_bytes()),
+    fn accepted_parameters_of_a_signature_stand_in_its_base(
+        bytes in mutated(signature_lines()[5..].split_once('\n').unwrap().0.as_bytes())
     ) {
-        one_text(&policy);
-        one_text(&proof);
-        one_text(&entry);
+        signature_parameters(&bytes);
+    }
+
+    #[test]
+    fn an_accepted_policy_is_one_that_can_be_judged_by(bytes in mutated(POLICY.as_bytes())) {
+        policy(&bytes);
+        one_text(&bytes);
+    }
+
+    #[test]
+    fn an_accepted_proof_or_checkpoint_is_the_one_text_of_its_value(
+        proof in mutated(PROOF.as_bytes()),
+        note in mutated(PROOF.split_once("\n\n").unwrap().1.as_bytes()),
+    ) {
+        tlog_proof(&proof);
+        checkpoint(&note);
+    }
+
+    #[test]
+    fn an_accepted_entry_is_the_one_text_of_its_value(bytes in mutated(ENTRY.as_bytes())) {
+        entry(&bytes);
     }
 }

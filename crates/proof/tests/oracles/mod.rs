@@ -7,8 +7,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use quorate_proof::{
     Checkpoint, Coverage, Entry, Origin, Policy, ReceivedResponse, SentRequest, Strict, TlogProof,
-    VerifierKey, check_request, created_s, parse_request, parse_response, parse_signature,
-    signature_base, verify, write_request, write_response,
+    VerifierKey, check_request, created_s, leaf_hash, parse_request, parse_response,
+    parse_signature, sha256, signature_base, verify, write_request, write_response,
 };
 use quorate_types::{Request, Salt};
 
@@ -137,4 +137,73 @@ pub fn client_signature(bytes: &[u8]) {
     if let Ok(base) = signature_base(&request, "shop.example", &signature) {
         assert!(base.ends_with(&format!("\"@signature-params\": {params}")));
     }
+}
+
+/// A policy is its text, and its quorum is made by all witnesses together and not by nobody.
+/// Whether the bytes are one.
+///
+/// # Panics
+/// When it is not.
+pub fn policy(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(policy) = Policy::parse(text) else { return false };
+    let witnesses = policy.witnesses().len();
+    assert_eq!(policy.text(), text);
+    assert_eq!(policy.digest(), sha256(bytes));
+    assert!(!policy.is_satisfied(&vec![false; witnesses]));
+    assert!(policy.is_satisfied(&vec![true; witnesses]));
+    assert!(policy.quorum_witnesses().all(|place| place < witnesses));
+    assert!(policy.logs().iter().all(|key| key.name == policy.origin_text()));
+    assert_eq!(policy.origin().to_string(), policy.origin_text());
+    true
+}
+
+/// A proof is its text, is for an entry of its log, and holds a checkpoint. Whether the bytes are
+/// one.
+///
+/// # Panics
+/// When it is not.
+pub fn tlog_proof(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(proof) = TlogProof::parse(text) else { return false };
+    assert_eq!(proof.text(), text);
+    assert!(proof.index.0 < proof.checkpoint.head.size);
+    assert!(checkpoint(proof.checkpoint.text().as_bytes()));
+    true
+}
+
+/// A checkpoint is its text, which begins with its head. Whether the bytes are one.
+///
+/// # Panics
+/// When it is not.
+pub fn checkpoint(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(checkpoint) = Checkpoint::parse(text) else { return false };
+    assert_eq!(checkpoint.text(), text);
+    let head = checkpoint.head_text();
+    assert!(text.starts_with(&head));
+    assert_eq!(head.matches('\n').count(), 3);
+    true
+}
+
+/// An entry is its text, of which the leaf is the hash. Whether the bytes are one.
+///
+/// # Panics
+/// When it is not.
+pub fn entry(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(entry) = Entry::parse(text) else { return false };
+    assert_eq!(entry.text(), text);
+    assert_eq!(entry.leaf(), leaf_hash(bytes));
+    assert!(entry.index.0 < 1 << 63 && entry.epoch.0 < 1 << 63 && entry.time.0 < 1 << 63);
+    true
+}
+
+/// The parameters of a signature, under a label and with a value in their right form.
+///
+/// # Panics
+/// As [`client_signature`].
+pub fn signature_parameters(bytes: &[u8]) {
+    let value = format!("\nsig1=:{}:", STANDARD.encode([7; 64]));
+    client_signature(&[b"sig1=", bytes, value.as_bytes()].concat());
 }

@@ -1,0 +1,7 @@
+//! Checkpoints, the signed notes.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    quorate_fuzz::proof::checkpoint(bytes);
+});

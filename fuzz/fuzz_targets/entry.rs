@@ -1,0 +1,7 @@
+//! Entries.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    quorate_fuzz::proof::entry(bytes);
+});

@@ -1,0 +1,7 @@
+//! The log's files.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    quorate_fuzz::ledger::log(bytes);
+});

@@ -1,0 +1,7 @@
+//! Snapshots.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    quorate_fuzz::ledger::snapshot(bytes);
+});
