@@ -7,19 +7,16 @@ use crate::{
     port::{Effect, Reply, Timer},
     record::Recorder,
     replay::ReplayKey,
-    replica::{Moment, Replica},
+    replica::{Effects, Moment, Replica},
     snapshot::Snapshot,
-    sync::{ChunkAnswer, PAGE_ITEMS_MAX, Step, by_slot},
+    sync::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX, Piece, Step, by_slot},
 };
 use quorate_proof::{Frontier, leaf_hash, verify_stable};
 use quorate_protocol::{self as protocol, Accusation, Protocol, Stable, To};
-use quorate_service::Chunk;
 use quorate_types::{
     Batch, Digest, Index, LogItem, RejoinReport, ReplicaId, Slot, StableCertificate,
 };
 use std::sync::Arc;
-
-type Effects<P> = Vec<Effect<P>>;
 
 impl<P: Protocol<Command = Batch>> Replica<P> {
     // --- from the own disk ---------------------------------------------------------------------
@@ -203,14 +200,13 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             Sync::Page(page) if page.items.len() <= PAGE_ITEMS_MAX => self.syncer.page(from, page),
             Sync::Page(_) => Step::Idle,
             Sync::Manifest(manifest) => self.syncer.manifest(from, manifest, &self.verifier),
-            Sync::Chunk { slot, map, number, items, path } => {
-                let chunk = Chunk { items, path };
-                self.syncer.chunk(from, ChunkAnswer { slot, map, number, chunk })
+            Sync::State { slot, map, from: cursor, page } => {
+                self.syncer.state(from, Piece { slot, map, from: cursor, page })
             }
             Sync::AskCertificate
             | Sync::AskPage { .. }
             | Sync::AskManifest
-            | Sync::AskChunk { .. } => return self.serve(from, &message, out),
+            | Sync::AskState { .. } => return self.serve(from, &message, out),
         };
         self.take(at, step, out);
     }
@@ -230,13 +226,13 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                 let certificate = snapshot.certificate.clone();
                 Sync::Manifest(crate::message::Manifest { certificate })
             }),
-            Sync::AskChunk { slot, map, number } => self
+            Sync::AskState { slot, map, from } => self
                 .snapshots
                 .iter()
                 .find(|snapshot| snapshot.slot() == slot)
-                .and_then(|snapshot| snapshot.map(map).chunk(number))
-                .map(|Chunk { items, path }| Sync::Chunk { slot, map, number, items, path }),
-            Sync::Certificate(_) | Sync::Page(_) | Sync::Manifest(_) | Sync::Chunk { .. } => None,
+                .and_then(|snapshot| snapshot.map(map).page(from, PAGE_BYTES_MAX))
+                .map(|page| Sync::State { slot, map, from, page }),
+            Sync::Certificate(_) | Sync::Page(_) | Sync::Manifest(_) | Sync::State { .. } => None,
         };
         if let Some(answer) = answer {
             out.push(Effect::Send { to: To::One(to), message: Message::Sync(answer) });
@@ -252,7 +248,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             Step::Store(items) => self.store(items, out),
             Step::Install(snapshot) => self.install(at, *snapshot, out),
             Step::Lied { peer, what } => {
-                let charge = if what == "page" { "wrong-page" } else { "wrong-chunk" };
+                let charge = if what == "page" { "wrong-page" } else { "wrong-state" };
                 let accusation = Accusation { replica: peer, charge, evidence: Vec::new() };
                 out.push(Effect::Accuse(accusation));
             }

@@ -22,6 +22,7 @@ pub(crate) mod batch;
 mod catch_up;
 pub mod certify;
 pub mod config;
+mod demand;
 pub mod execute;
 pub mod message;
 pub mod order;

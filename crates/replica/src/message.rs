@@ -1,8 +1,8 @@
 //! What replicas send each other: the engine's messages, and the pipeline's own.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use bytes::Bytes;
 use quorate_crypto::{Claim, Claims, Domain};
+use quorate_service::Cursor;
 use quorate_types::{
     Digest, Head, Index, LogItem, Rejoin, RejoinReport, ReplicaId, Request, Signature, Slot,
     StableCertificate, UnixMillis,
@@ -80,27 +80,25 @@ pub enum Sync {
     AskManifest,
     /// The newest snapshot's description.
     Manifest(Manifest),
-    /// Send one chunk of a snapshot's state.
-    AskChunk {
+    /// Send a piece of a snapshot's state.
+    AskState {
         /// The snapshot's slot.
         slot: Slot,
         /// Of which of its two maps.
         map: StateMap,
-        /// Which chunk, below [`quorate_service::CHUNKS`].
-        number: u16,
+        /// Where the piece begins.
+        from: Cursor,
     },
-    /// One chunk.
-    Chunk {
+    /// A piece of a snapshot's state.
+    State {
         /// The snapshot's slot.
         slot: Slot,
         /// Of which of its two maps.
         map: StateMap,
-        /// Which chunk.
-        number: u16,
-        /// The items, in the map's order.
-        items: Vec<(Bytes, Bytes)>,
-        /// The hashes that lead from the chunk to the map's root.
-        path: Vec<Digest>,
+        /// Where it begins.
+        from: Cursor,
+        /// The items, with what proves them against the map's root.
+        page: quorate_service::Page,
     },
 }
 

@@ -1,17 +1,16 @@
 //! One replica: the stages, the engine, and who hands what to whom.
 
 use crate::{
-    admit::{Admission, Proposal},
-    batch::{Batcher, Source, Unplaced},
+    admit::Admission,
+    batch::Batcher,
     certify::{Answer, Certifier, OwnHeadWrong, Stabilised},
     config::Config,
     execute::{Execution, Rules},
     message::{Cosign, Message, Progress},
     order::Ordered,
-    port::{Effect, Input, Recovered, Reply, Submission, Ticket, Timer},
+    port::{Effect, Input, Recovered, Reply, Ticket, Timer},
     record::{Recorded, Recorder},
     rejoin::{self, Rejoining},
-    replay::ReplayKey,
     snapshot::Snapshot,
     sync::Syncer,
 };
@@ -20,8 +19,8 @@ use quorate_proof::{Frontier, leaf_hash};
 use quorate_protocol::{self as protocol, Accusation, Outbox, Protocol, Stable, To};
 use quorate_service::Service;
 use quorate_types::{
-    Batch, Digest, Index, Item, Refusal, Rejoin, ReplicaId, Request, Slot, StableCertificate, Time,
-    UnixMillis, View, Wire,
+    Batch, Digest, Index, Item, Refusal, ReplicaId, Slot, StableCertificate, Time, UnixMillis,
+    View, Wire,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -29,7 +28,7 @@ use std::{
 };
 
 /// Requests in one forward, at most.
-const FORWARD_MAX: usize = 512;
+pub(crate) const FORWARD_MAX: usize = 512;
 
 /// What a replica knows of its own standing, for `status` and for tests.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -60,7 +59,7 @@ pub struct Replica<P: Protocol<Command = Batch>> {
     engine: P,
     /// Whether the engine was started: not while a lost disk forbids to vote.
     pub(crate) votes: bool,
-    admission: Admission,
+    pub(crate) admission: Admission,
     pub(crate) batcher: Batcher,
     pub(crate) execution: Option<Execution>,
     pub(crate) recorder: Recorder,
@@ -73,9 +72,9 @@ pub struct Replica<P: Protocol<Command = Batch>> {
     pub(crate) snapshots: VecDeque<Arc<Snapshot>>,
     bytes_since_snapshot: u64,
     view: View,
-    primary: Option<ReplicaId>,
-    entered: Time,
-    patience_armed: bool,
+    pub(crate) primary: Option<ReplicaId>,
+    pub(crate) entered: Time,
+    pub(crate) patience_armed: bool,
     pub(crate) peers: BTreeMap<ReplicaId, Progress>,
     /// How far the engine knows this replica's state: what it committed, or was told.
     engine_at: Slot,
@@ -84,9 +83,9 @@ pub struct Replica<P: Protocol<Command = Batch>> {
     /// The slot through which no-ops are to be ordered, so that a replica can rejoin.
     pub(crate) fill: Slot,
     /// The nonce of each replica's last ordered rejoin: a repeated offer is not ordered again.
-    rejoined: BTreeMap<ReplicaId, Digest>,
+    pub(crate) rejoined: BTreeMap<ReplicaId, Digest>,
     /// Since when replicas that lost their disks wait to be ordered back in.
-    offers: BTreeMap<ReplicaId, Time>,
+    pub(crate) offers: BTreeMap<ReplicaId, Time>,
     /// Gateways that wait for entries which came by state transfer.
     pub(crate) transferred: Vec<(Ticket, Index)>,
     pub(crate) at_last_tick: (Slot, Slot),
@@ -108,7 +107,7 @@ pub(crate) struct Moment {
     pub(crate) clock: UnixMillis,
 }
 
-type Effects<P> = Vec<Effect<P>>;
+pub(crate) type Effects<P> = Vec<Effect<P>>;
 
 impl<P: Protocol<Command = Batch>> Replica<P> {
     /// A replica that was not started yet.
@@ -306,182 +305,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         }
     }
 
-    /// A replica that lost its disk asks to be ordered back in. It does not vote before that, so
-    /// if it leads, it must be replaced first; and a leader that ignores it is suspected.
-    fn offered(&mut self, at: Moment, via: ReplicaId, rejoin: Rejoin, out: &mut Effects<P>) {
-        let known = self.rejoined.get(&via) == Some(&rejoin.nonce);
-        if known || rejoin.replica != via || !self.admission.may_rejoin(&rejoin) {
-            return;
-        }
-        self.offers.entry(via).or_insert(at.now);
-        if self.leads() {
-            self.batcher.enqueue_rejoin(rejoin);
-        } else if self.primary == Some(via) {
-            self.drive(at, protocol::Input::Suspect, out);
-        }
-    }
-
-    fn leads(&self) -> bool {
+    pub(crate) fn leads(&self) -> bool {
         self.votes && self.primary == Some(self.config.me)
-    }
-
-    // --- admit and batch -----------------------------------------------------------------------
-
-    fn submit(&mut self, at: Moment, submissions: Vec<Submission>, out: &mut Effects<P>) {
-        let mut placed = Vec::new();
-        for Submission { ticket, request } in submissions {
-            match self.place(at, ticket, Proposal::from(request)) {
-                Ok(Some(request)) => placed.push(request),
-                Ok(None) => {}
-                Err(reply) => out.push(Effect::Reply { ticket, reply }),
-            }
-        }
-        self.hand_on(placed, out);
-    }
-
-    /// Keeps a submitted request until it is executed, unless it can be answered at once.
-    fn place(
-        &mut self,
-        at: Moment,
-        ticket: Ticket,
-        proposal: Proposal,
-    ) -> Result<Option<Arc<Request>>, Reply> {
-        let admitted = self.admission.admit(proposal).map_err(Reply::Refused)?;
-        let request = admitted.request().clone();
-        if let Some(index) = self.answered_before(&request) {
-            return Err(Reply::Earlier(index));
-        }
-        match self.batcher.place(at.now, Source::Gateway(ticket), admitted) {
-            Ok(()) => Ok(Some(request)),
-            Err(Unplaced::Known | Unplaced::KeyRuns) => Err(Reply::Refused(Refusal::new(
-                409,
-                "request-running",
-                "a request under this Idempotency-Key is still running; ask again",
-            ))),
-            Err(Unplaced::Full) => Err(Reply::Refused(
-                Refusal::new(503, "overloaded", "too many requests wait to be ordered")
-                    .retry_after(1),
-            )),
-        }
-    }
-
-    /// Where the very same request was answered under a certified head.
-    fn answered_before(&self, request: &Request) -> Option<Index> {
-        let seen = self.execution.as_ref()?.replay().lookup(&ReplayKey::of(request))?;
-        let same = seen.fingerprint == quorate_proof::fingerprint(request);
-        (same && self.certifier.covers(seen.index)).then_some(seen.index)
-    }
-
-    fn forwarded(
-        &mut self,
-        at: Moment,
-        from: ReplicaId,
-        requests: Vec<Arc<Request>>,
-        out: &mut Effects<P>,
-    ) {
-        let mut placed = Vec::new();
-        for request in requests {
-            if self.is_executed(&request) {
-                continue;
-            }
-            let Ok(admitted) = self.admission.admit(Proposal::part_of_verified(request.clone()))
-            else {
-                let charge = "malformed";
-                let evidence = Vec::new();
-                out.push(Effect::Accuse(Accusation { replica: from, charge, evidence }));
-                return;
-            };
-            if self.batcher.place(at.now, Source::Peer(from), admitted).is_ok() {
-                placed.push(request);
-            }
-        }
-        // A forwarded request is not passed on: its own replica sends it to all, if need be.
-        if self.leads() {
-            placed.iter().for_each(|request| self.batcher.enqueue(request.salt));
-        }
-    }
-
-    fn is_executed(&self, request: &Request) -> bool {
-        let seen = self
-            .execution
-            .as_ref()
-            .and_then(|execution| execution.replay().lookup(&ReplayKey::of(request)));
-        seen.is_some_and(|seen| seen.salt == request.salt)
-    }
-
-    /// Gives requests to whoever leads.
-    fn hand_on(&mut self, requests: Vec<Arc<Request>>, out: &mut Effects<P>) {
-        match self.primary {
-            Some(primary) if primary == self.config.me && self.votes => {
-                requests.iter().for_each(|request| self.batcher.enqueue(request.salt));
-            }
-            Some(primary) => {
-                for part in requests.chunks(FORWARD_MAX) {
-                    let message = Message::Forward(part.to_vec());
-                    out.push(Effect::Send { to: To::One(primary), message });
-                }
-            }
-            // A view change runs: everything that waits is handed on when a view is entered.
-            None => {}
-        }
-    }
-
-    fn propose(&mut self, at: Moment, out: &mut Effects<P>) {
-        while self.leads()
-            && let Some(batch) = self.batcher.next(at.clock)
-        {
-            self.drive(at, protocol::Input::Propose(batch), out);
-        }
-    }
-
-    fn arm_patience(&mut self, out: &mut Effects<P>) {
-        if !self.patience_armed && !(self.batcher.is_empty() && self.offers.is_empty()) {
-            self.patience_armed = true;
-            let after = Some(self.config.limits.patience / 4);
-            out.push(Effect::Timer { timer: Timer::Patience, after });
-        }
-    }
-
-    /// A primary that ignores requests is suspected: after half the patience they go to all, so
-    /// that all expect them; after the whole, this replica wants another view.
-    fn lose_patience(&mut self, at: Moment, out: &mut Effects<P>) {
-        self.patience_armed = false;
-        let (Some(primary), true) = (self.primary, self.votes) else { return };
-        let patience = self.config.limits.patience;
-        let waited = |since: Time, entered: Time| at.now.since(since.max(entered));
-        let entered = self.entered;
-        let mut spread = Vec::new();
-        let mut ignored = self.offers.values().any(|since| waited(*since, entered) >= patience);
-        for waiting in self.batcher.waiting_mut() {
-            let waited = waited(waiting.since, entered);
-            if waited >= patience / 2 && !waiting.spread && waiting.ticket.is_some() {
-                waiting.spread = true;
-                spread.push(waiting.admitted.request().clone());
-            }
-            ignored |= waited >= patience;
-        }
-        for part in spread.chunks(FORWARD_MAX) {
-            out.push(Effect::Send { to: To::All, message: Message::Forward(part.to_vec()) });
-        }
-        // Said again as long as it is so: the engine forgets a suspicion that few share.
-        if ignored && primary != self.config.me {
-            self.drive(at, protocol::Input::Suspect, out);
-        }
-    }
-
-    /// The link to the primary broke while it owes us something: it is suspected sooner, because
-    /// requests go to all at once.
-    fn link(&mut self, at: Moment, peer: ReplicaId, up: bool, out: &mut Effects<P>) {
-        if up || self.primary != Some(peer) || self.batcher.is_empty() {
-            return;
-        }
-        let patience = self.config.limits.patience;
-        let early = Time(at.now.0.saturating_sub(nanos(patience) / 2));
-        for waiting in self.batcher.waiting_mut() {
-            waiting.since = waiting.since.min(early);
-        }
-        self.entered = self.entered.min(early);
-        self.lose_patience(at, out);
     }
 
     // --- order ---------------------------------------------------------------------------------
@@ -803,10 +628,6 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         items.iter().for_each(|item| frontier.push(leaf_hash(item.entry.as_bytes())));
         self.recorder = Recorder::new(frontier);
     }
-}
-
-fn nanos(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn altered() -> Refusal {

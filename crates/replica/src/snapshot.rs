@@ -3,8 +3,8 @@
 use crate::message::StateMap;
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_proof::Frontier;
-use quorate_service::{CHUNKS, Chunk, State};
-use quorate_types::{Slot, StableCertificate, Wire};
+use quorate_service::{CHUNKS, Cursor, Next, Page, State};
+use quorate_types::{Digest, Slot, StableCertificate, Wire};
 use std::{fmt, sync::Arc};
 
 /// A state that a quorum certified, with the log's frontier at it.
@@ -108,27 +108,42 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// Puts a map together from chunks, each verified on arrival.
-#[derive(Debug, Default)]
+/// Puts a map together from pieces, each verified on arrival.
+#[derive(Debug)]
 pub(crate) struct Assembly {
-    chunks: Vec<Chunk>,
+    map: State,
+    /// Where the next piece begins; `None` when the map is whole.
+    next: Option<Cursor>,
+}
+
+impl Default for Assembly {
+    fn default() -> Self {
+        Self { map: State::new(), next: Some(Cursor::START) }
+    }
 }
 
 impl Assembly {
-    /// The number of the chunk that comes next.
-    pub(crate) fn next(&self) -> u16 {
-        u16::try_from(self.chunks.len()).unwrap_or(CHUNKS)
+    /// Where the piece begins that comes next.
+    pub(crate) fn next(&self) -> Option<Cursor> {
+        self.next
     }
 
-    pub(crate) fn push(&mut self, chunk: Chunk) {
-        self.chunks.push(chunk);
+    /// Takes the piece at `from`; `false` if it is not one of the map with that root.
+    pub(crate) fn push(&mut self, from: Cursor, page: Page, root: &Digest) -> bool {
+        let Some(next) = page.verify(from, root) else { return false };
+        self.map.extend(page.items);
+        self.next = match next {
+            Next::Page(cursor) => Some(cursor),
+            Next::End => None,
+        };
+        true
     }
 
     pub(crate) fn is_whole(&self) -> bool {
-        self.next() >= CHUNKS
+        self.next.is_none()
     }
 
     pub(crate) fn finish(self) -> State {
-        State::from_chunks(self.chunks)
+        self.map
     }
 }

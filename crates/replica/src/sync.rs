@@ -2,7 +2,7 @@
 //!
 //! It believes certificates only. Given one above its own state, it fetches the log in pages, each
 //! proven by one inclusion path to stand under the certified head, and either executes them again
-//! (a short way) or takes a snapshot's chunks, each proven under the certified state root (a long
+//! (a short way) or takes a snapshot's state in pieces, each proven under the certified state root (a long
 //! way). Nothing unproven is stored. One session runs at a time, with one peer; a peer that does
 //! not answer, or answers wrongly, is replaced by the next.
 
@@ -12,7 +12,7 @@ use crate::{
 };
 use quorate_crypto::Verifier;
 use quorate_proof::{Entry, Frontier, leaf_hash, root_from_path, verify_stable};
-use quorate_service::{CHUNKS, Chunk};
+use quorate_service::Cursor;
 use quorate_types::{
     Committee, Digest, Head, Index, LogItem, ReplicaId, Slot, StableCertificate, Wire,
 };
@@ -116,8 +116,8 @@ enum Phase {
     Manifest,
     /// Entries up to the snapshot, stored without being executed.
     Store,
-    /// Chunks.
-    Chunks { service: Assembly, replay: Assembly },
+    /// The state, piece by piece.
+    State { service: Assembly, replay: Assembly },
 }
 
 /// One transfer towards a certified state.
@@ -177,9 +177,7 @@ impl Syncer {
 
     /// Whether commits must wait, because the state is about to be replaced.
     pub(crate) fn replaces_state(&self) -> bool {
-        self.session
-            .as_ref()
-            .is_some_and(|s| matches!(s.phase, Phase::Store | Phase::Chunks { .. }))
+        self.session.as_ref().is_some_and(|s| matches!(s.phase, Phase::Store | Phase::State { .. }))
     }
 
     /// The head that the running transfer goes to.
@@ -214,12 +212,11 @@ impl Syncer {
                 size: session.target.head.size,
             },
             Phase::Manifest => Sync::AskManifest,
-            Phase::Chunks { service, replay } => {
-                let (map, next) = match service.is_whole() {
-                    false => (StateMap::Service, service.next()),
-                    true => (StateMap::Replay, replay.next()),
-                };
-                Sync::AskChunk { slot: session.target.slot(), map, number: next }
+            Phase::State { service, replay } => {
+                let service = service.next().map(|from| (StateMap::Service, from));
+                let (map, from) =
+                    service.or_else(|| replay.next().map(|from| (StateMap::Replay, from)))?;
+                Sync::AskState { slot: session.target.slot(), map, from }
             }
         };
         Some((session.peer, question))
@@ -239,7 +236,7 @@ impl Syncer {
                 // Items stored without being executed need a snapshot: only it leads on.
                 Phase::Manifest if session.stored => {}
                 Phase::Manifest => session.phase = Phase::Repeat,
-                Phase::Chunks { .. } => session.phase = Phase::Manifest,
+                Phase::State { .. } => session.phase = Phase::Manifest,
                 Phase::Repeat | Phase::Store => {}
             }
         }
@@ -313,35 +310,33 @@ impl Syncer {
         Step::Ask
     }
 
-    /// The log reaches the target: chunks come next, where they are needed.
+    /// The log reaches the target: the state comes next.
     pub(crate) fn stored(&mut self) {
         if let Some(session) = &mut self.session {
             let (service, replay) = (Assembly::default(), Assembly::default());
-            session.phase = Phase::Chunks { service, replay };
+            session.phase = Phase::State { service, replay };
         }
     }
 
-    /// Takes a chunk; the last one completes the snapshot.
-    pub(crate) fn chunk(&mut self, from: ReplicaId, answer: ChunkAnswer) -> Step {
+    /// Takes a piece of the state; the last one completes the snapshot.
+    pub(crate) fn state(&mut self, from: ReplicaId, piece: Piece) -> Step {
         let Some(session) = self.session.as_mut().filter(|s| s.peer == from) else {
             return Step::Idle;
         };
         let target = session.target.clone();
-        let Phase::Chunks { service, replay } = &mut session.phase else { return Step::Idle };
-        let ChunkAnswer { slot, map, number, chunk } = answer;
-        let (assembly, root) = match map {
+        let Phase::State { service, replay } = &mut session.phase else { return Step::Idle };
+        let (assembly, root) = match piece.map {
             StateMap::Service => (service, &target.record.service),
             StateMap::Replay => (replay, &target.record.replay),
         };
-        if slot != target.slot() || number != assembly.next() || number >= CHUNKS {
+        if piece.slot != target.slot() || Some(piece.from) != assembly.next() {
             return Step::Idle;
         }
-        if !chunk.verify(number, root) {
-            return self.lied(from, "chunk");
+        if !assembly.push(piece.from, piece.page, root) {
+            return self.lied(from, "state");
         }
-        assembly.push(chunk);
         session.unanswered = 0;
-        let Phase::Chunks { service, replay } = &mut session.phase else { return Step::Idle };
+        let Phase::State { service, replay } = &mut session.phase else { return Step::Idle };
         if !(service.is_whole() && replay.is_whole()) {
             return Step::Ask;
         }
@@ -369,13 +364,13 @@ impl Syncer {
     }
 }
 
-/// An answer to [`Sync::AskChunk`].
+/// An answer to [`Sync::AskState`].
 #[derive(Debug)]
-pub(crate) struct ChunkAnswer {
+pub(crate) struct Piece {
     pub(crate) slot: Slot,
     pub(crate) map: StateMap,
-    pub(crate) number: u16,
-    pub(crate) chunk: Chunk,
+    pub(crate) from: Cursor,
+    pub(crate) page: quorate_service::Page,
 }
 
 /// Groups a run of the log by slot: the entries of a slot share its time, and no two slots do.

@@ -49,6 +49,8 @@ pub enum Act {
         /// With what.
         reply: Reply,
     },
+    /// A snapshot was saved.
+    Saved,
     /// A peer is accused.
     Accuse(quorate_protocol::Accusation),
     /// The process ended by itself.
@@ -271,6 +273,7 @@ impl Process {
                 self.log.sync().map_err(|e| text(&e))?;
                 let (manifest, chunks) = (snapshot.manifest(), snapshot.chunks());
                 self.snapshots.save(snapshot.slot(), &manifest, chunks).map_err(|e| text(&e))?;
+                acts.push(Act::Saved);
             }
             Effect::Send { to, message } => {
                 acts.push(Act::Send { to, message: Box::new(message) });

@@ -14,7 +14,7 @@ use quorate_proof::{
     Entry, EntryKind, exchange_base, exchange_digest, root_from_path, verify_stable,
 };
 use quorate_protocol::To;
-use quorate_replica::{Reply, Ticket};
+use quorate_replica::{Message, Reply, Ticket, message::Sync};
 use quorate_types::{Index, LogItem, ReplicaId, Slot, Time};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,11 +36,13 @@ pub struct Outcome {
     pub entries: u64,
     /// The highest view that anybody entered.
     pub views: u64,
-    /// State transfers begun.
-    pub transfers: u64,
+    /// Pages of the log that were transferred.
+    pub pages: u64,
+    /// Pieces of snapshots that were transferred.
+    pub pieces: u64,
     /// Replicas that rejoined after a lost disk.
     pub rejoins: u64,
-    /// Snapshots on disks at the end.
+    /// Snapshots saved.
     pub snapshots: u64,
     /// A hash over everything that happened, in order: equal for equal seeds.
     pub hash: u64,
@@ -256,7 +258,15 @@ impl World {
         let life = self.machines[at.position()].life;
         for act in acts {
             match act {
-                Act::Send { to, message } => self.multicast(at, &to, Arc::new(*message)),
+                Act::Send { to, message } => {
+                    match &*message {
+                        Message::Sync(Sync::Page(_)) => self.outcome.pages += 1,
+                        Message::Sync(Sync::State { .. }) => self.outcome.pieces += 1,
+                        _ => {}
+                    }
+                    self.multicast(at, &to, Arc::new(*message));
+                }
+                Act::Saved => self.outcome.snapshots += 1,
                 Act::Timer { timer, after } => {
                     self.sequence += 1;
                     let armed = self.sequence;

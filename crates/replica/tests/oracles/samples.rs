@@ -139,7 +139,7 @@ fn engine() -> Vec<Body<Batch>> {
 fn sync() -> Vec<Sync> {
     let exchange = Exchange { request: request(), response: Response::new(201) };
     let item = LogItem { entry: "quorate-exchange/1\n".into(), exchange: Some(exchange) };
-    let (slot, map, number) = (Slot(2), StateMap::Replay, 255);
+    let (slot, map, from) = (Slot(2), StateMap::Replay, quorate_service::Cursor::START);
     vec![
         Sync::AskCertificate,
         Sync::Certificate(certificate()),
@@ -147,13 +147,18 @@ fn sync() -> Vec<Sync> {
         Sync::Page(Page { from: Index(1), size: 3, items: vec![item], path: vec![DIGEST] }),
         Sync::AskManifest,
         Sync::Manifest(Manifest { certificate: certificate() }),
-        Sync::AskChunk { slot, map, number },
-        Sync::Chunk {
+        Sync::AskState { slot, map, from },
+        Sync::State {
             slot,
             map,
-            number,
-            items: vec![(Bytes::from_static(b"k"), Bytes::from_static(b"v"))],
-            path: vec![DIGEST],
+            from,
+            page: quorate_service::Page {
+                levels: 3,
+                before: vec![(Bytes::from_static(b"a"), DIGEST)],
+                items: vec![(Bytes::from_static(b"k"), Bytes::from_static(b"v"))],
+                after: vec![(Bytes::from_static(b"z"), DIGEST)],
+                path: vec![DIGEST],
+            },
         },
     ]
 }

@@ -1,0 +1,205 @@
+//! What waits to be ordered, and how long this replica's patience with the primary lasts.
+//!
+//! A request stays here until it is executed. It goes to whoever leads; after half the patience to
+//! all, so that all expect it; after the whole, this replica wants another view.
+
+use crate::{
+    admit::Proposal,
+    batch::{Source, Unplaced},
+    message::Message,
+    port::{Effect, Reply, Submission, Ticket, Timer},
+    replay::ReplayKey,
+    replica::{Effects, FORWARD_MAX, Moment, Replica},
+};
+use quorate_protocol::{self as protocol, Accusation, Protocol, To};
+use quorate_types::{Batch, Index, Refusal, Rejoin, ReplicaId, Request, Time};
+use std::sync::Arc;
+
+impl<P: Protocol<Command = Batch>> Replica<P> {
+    pub(crate) fn submit(
+        &mut self,
+        at: Moment,
+        submissions: Vec<Submission>,
+        out: &mut Effects<P>,
+    ) {
+        let mut placed = Vec::new();
+        for Submission { ticket, request } in submissions {
+            match self.place(at, ticket, Proposal::from(request)) {
+                Ok(Some(request)) => placed.push(request),
+                Ok(None) => {}
+                Err(reply) => out.push(Effect::Reply { ticket, reply }),
+            }
+        }
+        self.hand_on(placed, out);
+    }
+
+    /// Keeps a submitted request until it is executed, unless it can be answered at once.
+    fn place(
+        &mut self,
+        at: Moment,
+        ticket: Ticket,
+        proposal: Proposal,
+    ) -> Result<Option<Arc<Request>>, Reply> {
+        let admitted = self.admission.admit(proposal).map_err(Reply::Refused)?;
+        let request = admitted.request().clone();
+        if let Some(index) = self.answered_before(&request) {
+            return Err(Reply::Earlier(index));
+        }
+        match self.batcher.place(at.now, Source::Gateway(ticket), admitted) {
+            Ok(()) => Ok(Some(request)),
+            Err(Unplaced::Known | Unplaced::KeyRuns) => Err(Reply::Refused(Refusal::new(
+                409,
+                "request-running",
+                "a request under this Idempotency-Key is still running; ask again",
+            ))),
+            Err(Unplaced::Full) => Err(Reply::Refused(
+                Refusal::new(503, "overloaded", "too many requests wait to be ordered")
+                    .retry_after(1),
+            )),
+        }
+    }
+
+    /// Where the very same request was answered under a certified head.
+    fn answered_before(&self, request: &Request) -> Option<Index> {
+        let seen = self.execution.as_ref()?.replay().lookup(&ReplayKey::of(request))?;
+        let same = seen.fingerprint == quorate_proof::fingerprint(request);
+        (same && self.certifier.covers(seen.index)).then_some(seen.index)
+    }
+
+    pub(crate) fn forwarded(
+        &mut self,
+        at: Moment,
+        from: ReplicaId,
+        requests: Vec<Arc<Request>>,
+        out: &mut Effects<P>,
+    ) {
+        let mut placed = Vec::new();
+        for request in requests {
+            if self.is_executed(&request) {
+                continue;
+            }
+            let Ok(admitted) = self.admission.admit(Proposal::part_of_verified(request.clone()))
+            else {
+                let charge = "malformed";
+                let evidence = Vec::new();
+                out.push(Effect::Accuse(Accusation { replica: from, charge, evidence }));
+                return;
+            };
+            if self.batcher.place(at.now, Source::Peer(from), admitted).is_ok() {
+                placed.push(request);
+            }
+        }
+        // A forwarded request is not passed on: its own replica sends it to all, if need be.
+        if self.leads() {
+            placed.iter().for_each(|request| self.batcher.enqueue(request.salt));
+        }
+    }
+
+    fn is_executed(&self, request: &Request) -> bool {
+        let seen = self
+            .execution
+            .as_ref()
+            .and_then(|execution| execution.replay().lookup(&ReplayKey::of(request)));
+        seen.is_some_and(|seen| seen.salt == request.salt)
+    }
+
+    /// Gives requests to whoever leads.
+    pub(crate) fn hand_on(&mut self, requests: Vec<Arc<Request>>, out: &mut Effects<P>) {
+        match self.primary {
+            Some(primary) if primary == self.config.me && self.votes => {
+                requests.iter().for_each(|request| self.batcher.enqueue(request.salt));
+            }
+            Some(primary) => {
+                for part in requests.chunks(FORWARD_MAX) {
+                    let message = Message::Forward(part.to_vec());
+                    out.push(Effect::Send { to: To::One(primary), message });
+                }
+            }
+            // A view change runs: everything that waits is handed on when a view is entered.
+            None => {}
+        }
+    }
+
+    pub(crate) fn propose(&mut self, at: Moment, out: &mut Effects<P>) {
+        while self.leads()
+            && let Some(batch) = self.batcher.next(at.clock)
+        {
+            self.drive(at, protocol::Input::Propose(batch), out);
+        }
+    }
+
+    pub(crate) fn arm_patience(&mut self, out: &mut Effects<P>) {
+        if !self.patience_armed && !(self.batcher.is_empty() && self.offers.is_empty()) {
+            self.patience_armed = true;
+            let after = Some(self.config.limits.patience / 4);
+            out.push(Effect::Timer { timer: Timer::Patience, after });
+        }
+    }
+
+    /// A primary that ignores requests is suspected: after half the patience they go to all, so
+    /// that all expect them; after the whole, this replica wants another view.
+    pub(crate) fn lose_patience(&mut self, at: Moment, out: &mut Effects<P>) {
+        self.patience_armed = false;
+        let (Some(primary), true) = (self.primary, self.votes) else { return };
+        let patience = self.config.limits.patience;
+        let waited = |since: Time, entered: Time| at.now.since(since.max(entered));
+        let entered = self.entered;
+        let mut spread = Vec::new();
+        let mut ignored = self.offers.values().any(|since| waited(*since, entered) >= patience);
+        for waiting in self.batcher.waiting_mut() {
+            let waited = waited(waiting.since, entered);
+            if waited >= patience / 2 && !waiting.spread && waiting.ticket.is_some() {
+                waiting.spread = true;
+                spread.push(waiting.admitted.request().clone());
+            }
+            ignored |= waited >= patience;
+        }
+        for part in spread.chunks(FORWARD_MAX) {
+            out.push(Effect::Send { to: To::All, message: Message::Forward(part.to_vec()) });
+        }
+        // Said again as long as it is so: the engine forgets a suspicion that few share.
+        if ignored && primary != self.config.me {
+            self.drive(at, protocol::Input::Suspect, out);
+        }
+    }
+
+    /// The link to the primary broke while it owes us something: it is suspected sooner, because
+    /// requests go to all at once.
+    pub(crate) fn link(&mut self, at: Moment, peer: ReplicaId, up: bool, out: &mut Effects<P>) {
+        if up || self.primary != Some(peer) || self.batcher.is_empty() {
+            return;
+        }
+        let patience = self.config.limits.patience;
+        let early = Time(at.now.0.saturating_sub(nanos(patience) / 2));
+        for waiting in self.batcher.waiting_mut() {
+            waiting.since = waiting.since.min(early);
+        }
+        self.entered = self.entered.min(early);
+        self.lose_patience(at, out);
+    }
+
+    /// A replica that lost its disk asks to be ordered back in. It does not vote before that, so
+    /// if it leads, it must be replaced first; and a leader that ignores it is suspected.
+    pub(crate) fn offered(
+        &mut self,
+        at: Moment,
+        via: ReplicaId,
+        rejoin: Rejoin,
+        out: &mut Effects<P>,
+    ) {
+        let known = self.rejoined.get(&via) == Some(&rejoin.nonce);
+        if known || rejoin.replica != via || !self.admission.may_rejoin(&rejoin) {
+            return;
+        }
+        self.offers.entry(via).or_insert(at.now);
+        if self.leads() {
+            self.batcher.enqueue_rejoin(rejoin);
+        } else if self.primary == Some(via) {
+            self.drive(at, protocol::Input::Suspect, out);
+        }
+    }
+}
+
+fn nanos(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
