@@ -57,6 +57,19 @@ fn a_key_is_made_for_its_owner_alone_and_never_overwritten() {
 }
 
 #[test]
+fn a_replica_makes_its_own_keys_in_a_new_folder() {
+    let person = Person::new();
+    let run = person.run(&["keygen", "--replica", "keys"]).exits(0);
+    assert_eq!(run.stdout.lines().count(), 4);
+    for name in ["vote", "cosign", "log", "tls"] {
+        assert!(run.stdout.contains(&format!("{name} ")), "{run:?}");
+        let file = person.home.path().join(format!("keys/{name}.key"));
+        assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    person.run(&["keygen", "--replica", "keys"]).fails(2, "key-exists");
+}
+
+#[test]
 fn a_policy_is_shown_in_words_raw_and_as_json() {
     let person = Person::new();
     let policy = example("policy.txt");
