@@ -80,9 +80,9 @@ step 0 'quorate curl http://127.0.0.1:7401/kv/greeting'
 says err "$verified"
 [ $((SECONDS - started)) -le 10 ] || fail "no answer within 10 s of the primary's end"
 
-step 0 'quorate audit --policy cluster/policy.txt http://127.0.0.1:7400'
+step 0 'quorate audit --policy cluster/policy.txt http://127.0.0.1:7401'
 says out '^audited: .* re-executed, all state roots equal'
-step 0 'quorate bench --target http://127.0.0.1:7400,http://127.0.0.1:7401 --connections 20 --duration 5s --verify'
+step 0 'quorate bench --target http://127.0.0.1:7401,http://127.0.0.1:7402 --connections 20 --duration 5s --verify'
 says out '^requests +[1-9][0-9]* .*failed 0$'
 
 kill -TERM "$dev" && wait "$dev" && dev= || fail "dev did not end well"

@@ -94,10 +94,20 @@ fn text(status: &Status) -> String {
         [] => line("divergent", "none".to_owned()),
         divergent => {
             for one in divergent {
-                line("DIVERGENT", format!("r{}: {}", one.id, one.evidence));
+                line("DIVERGENT", format!("r{}: {}", one.id, charge(&one.evidence)));
             }
         }
     }
     line("version", status.version.clone());
     out
+}
+
+/// What a replica is charged with; the messages that prove it are for programs.
+fn charge(evidence: &Value) -> String {
+    let charge = evidence.get("charge").and_then(Value::as_str);
+    let messages = evidence.get("messages").and_then(Value::as_array).map_or(0, Vec::len);
+    match charge {
+        Some(charge) => format!("{charge}, proven by {messages} messages (see --output json)"),
+        None => evidence.to_string(),
+    }
 }
