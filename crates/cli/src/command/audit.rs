@@ -38,8 +38,9 @@ use walk::Walk;
     quorate audit --policy policy.txt --output json cluster/r0/data\n  \
     quorate audit --policy policy.txt --from 100000 http://127.0.0.1:7400\n\n\
     Checks the newest head, the head of every slot, every tile and every exchange against its\n\
-    entry, executes all requests again, and compares the state roots. The first thing found wrong\n\
-    ends the audit with exit 3 and is named. A folder is only read, and may be in use.")]
+    entry, executes all requests again, and compares the state roots; in a folder, those of the\n\
+    newest snapshot too. The first thing found wrong ends the audit with exit 3 and is named. A\n\
+    folder is only read, and may be in use.")]
 pub(crate) struct Audit {
     #[command(flatten)]
     policy: trust::PolicyArgument,
@@ -128,6 +129,9 @@ impl Audit {
             None => source.service().await,
         };
         let mut walk = Walk::new(&policy, certified.head, self.from, service.as_deref())?;
+        if let Some(head) = source.snapshot_head(&policy)? {
+            walk.state_head(&head, head.size.saturating_sub(1))?;
+        }
         let bar = progress(console, certified.head.size);
         while walk.next() < certified.head.size {
             self.bundle(&mut source, &mut walk, &policy, certified.head.size, &bar).await?;

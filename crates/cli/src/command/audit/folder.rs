@@ -6,17 +6,27 @@ use super::{
     source::{Exchanges, SlotProof},
 };
 use crate::failure::Failure;
-use quorate_ledger::{Disk as _, FileDisk, Log, LogError, LogReader, Owner, TileKind};
+use quorate_ledger::{
+    Disk as _, FileDisk, Log, LogError, LogReader, Owner, SnapshotError, Snapshots, TileKind,
+};
 use quorate_proof::{Policy, Strict, Witnessed, verify_stable};
-use quorate_types::{Index, ReplicaId, StableCertificate};
-use std::{ops::Range, path::PathBuf};
+use quorate_replica::Snapshot;
+use quorate_types::{Head, Index, ReplicaId, Slot, StableCertificate};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
-/// A folder's log. Nothing in the folder is changed.
+/// A folder's log and newest snapshot. Nothing in the folder is changed.
 pub(super) struct Folder {
     disk: FileDisk,
     reader: LogReader<Overlay>,
+    /// Where snapshots lie, if the folder holds any.
+    snapshots: Option<Snapshots<Overlay>>,
     cut: u64,
     uncertified: u64,
+    /// The slot of the snapshot that was checked.
+    snapshot: Option<Slot>,
 }
 
 impl Folder {
@@ -38,8 +48,10 @@ impl Folder {
             let owner = Owner { chain: policy.origin().chain, replica };
             match Log::open(overlay.clone(), owner) {
                 Ok(opened) => {
-                    let reader = opened.log.reader();
-                    return Ok(Self { disk, reader, cut: opened.cut, uncertified: 0 });
+                    let snapshots = snapshots(log, owner)?;
+                    let (reader, cut) = (opened.log.reader(), opened.cut);
+                    let (uncertified, snapshot) = (0, None);
+                    return Ok(Self { disk, reader, snapshots, cut, uncertified, snapshot });
                 }
                 Err(error @ LogError::Foreign { .. }) => foreign = Some(error),
                 Err(error) => return Err(stop(error)),
@@ -79,6 +91,37 @@ impl Folder {
             replicas: policy.quorum_witnesses().count(),
             names,
         })
+    }
+
+    /// The head of the newest snapshot, whose maps are those that its certificate names.
+    pub(super) fn snapshot_head(&mut self, policy: &Policy) -> Result<Option<Head>, Stop> {
+        let Some(snapshots) = &mut self.snapshots else { return Ok(None) };
+        let loaded = snapshots.newest().map_err(snapshot_stop)?;
+        if let Some(damage) = loaded.warnings.first() {
+            let reason = format!("{} is damaged: {}", damage.file, damage.reason);
+            return Err(Finding { index: None, code: "corrupt-snapshot", reason }.into());
+        }
+        let Some(stored) = loaded.snapshot else { return Ok(None) };
+        let chunks = (0..stored.chunks())
+            .filter_map(|n| stored.chunk(n).transpose())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(snapshot_stop)?;
+        let wrong = |reason: String| Finding { index: None, code: "corrupt-snapshot", reason };
+        let Snapshot { certificate, frontier, mut service, mut replay } =
+            Snapshot::read(stored.manifest(), &chunks).map_err(|error| wrong(error.to_string()))?;
+        let last = certificate.head.size.saturating_sub(1);
+        check(policy, &certificate, last)?;
+        let record = &certificate.record;
+        if (frontier.size(), frontier.root()) != (certificate.head.size, certificate.head.root) {
+            let reason = "the snapshot's frontier is not that of its head";
+            return Err(Finding::at(last, "audit-state", reason).into());
+        }
+        if (service.root(), replay.root()) != (record.service, record.replay) {
+            let reason = "the snapshot's state does not have the roots that were certified";
+            return Err(Finding::at(last, "audit-state", reason).into());
+        }
+        self.snapshot = Some(record.slot);
+        Ok(Some(certificate.head))
     }
 
     /// The first hashes or entries of a tile. Hashes are read from the files themselves: what
@@ -124,6 +167,9 @@ impl Folder {
     /// What else is to be said of the folder.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
+        if let Some(slot) = self.snapshot {
+            notes.push(format!("the snapshot of slot {slot} has the state that was certified"));
+        }
         if self.uncertified > 0 {
             let count = self.uncertified;
             notes.push(format!("{count} entries behind the newest certified head are not checked"));
@@ -139,6 +185,26 @@ impl Folder {
     }
 }
 
+/// The folder of snapshots beside that of the log.
+fn snapshots(log: &Path, owner: Owner) -> Result<Option<Snapshots<Overlay>>, Stop> {
+    let Some(dir) = log.parent().map(|data| data.join("snapshots")).filter(|dir| dir.is_dir())
+    else {
+        return Ok(None);
+    };
+    let unreadable = |error| Failure::failed("file", error);
+    let disk = FileDisk::open(dir).map_err(unreadable)?;
+    Ok(Some(Snapshots::new(Overlay::over(disk).map_err(unreadable)?, owner)))
+}
+
+fn snapshot_stop(error: SnapshotError) -> Stop {
+    match &error {
+        SnapshotError::Disk(_) | SnapshotError::FsyncFailed { .. } | SnapshotError::TooLarge => {
+            Failure::failed(error.code(), &error).into()
+        }
+        _ => Finding { index: None, code: error.code(), reason: error.to_string() }.into(),
+    }
+}
+
 fn check(policy: &Policy, certificate: &StableCertificate, index: u64) -> Result<(), Stop> {
     verify_stable(policy, &Strict, certificate)
         .map_err(|error| Finding::at(index, error.code(), &error).into())
@@ -147,8 +213,9 @@ fn check(policy: &Policy, certificate: &StableCertificate, index: u64) -> Result
 /// Damage is a finding; what the operating system refuses is a failure.
 fn stop(error: LogError) -> Stop {
     match &error {
-        LogError::Corrupt { record, .. } => {
-            let index = Some(Index(*record));
+        LogError::Corrupt { file, record, .. } => {
+            // The records of this file are certificates, not entries.
+            let index = (!file.contains("certificates")).then_some(Index(*record));
             Finding { index, code: error.code(), reason: error.to_string() }.into()
         }
         LogError::Version { .. } | LogError::Foreign { .. } => {

@@ -6,7 +6,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use quorate_client::{Client, Endpoint, Options};
 use quorate_ledger::{TileKind, TilePath};
 use quorate_proof::{Checkpoint, Policy, Strict, Witnessed, verify_checkpoint};
-use quorate_types::{ClientSignature, Exchange, PublicKey, Request, Response, Salt, Signature};
+use quorate_types::{
+    ClientSignature, Exchange, Head, PublicKey, Request, Response, Salt, Signature,
+};
 use serde::Deserialize;
 use std::{ops::Range, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
@@ -22,7 +24,7 @@ pub(super) enum SlotProof {
     /// A tlog-proof text of the slot's last entry.
     Text(String),
     /// A head, by a certificate that was verified.
-    Head(quorate_types::Head),
+    Head(Head),
 }
 
 /// Exchanges of a run of entries.
@@ -56,6 +58,14 @@ impl Source {
         match self {
             Self::Gateway(gateway) => gateway.head(policy).await,
             Self::Folder(folder) => folder.head(policy),
+        }
+    }
+
+    /// The head of a saved state, where the source holds one; the state was compared with it.
+    pub(super) fn snapshot_head(&mut self, policy: &Policy) -> Result<Option<Head>, Stop> {
+        match self {
+            Self::Gateway(_) => Ok(None),
+            Self::Folder(folder) => folder.snapshot_head(policy),
         }
     }
 

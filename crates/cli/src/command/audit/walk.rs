@@ -207,7 +207,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Notes the root that a head states for its size.
-    fn state_head(&mut self, head: &Head, entry: u64) -> Result<(), Finding> {
+    pub(super) fn state_head(&mut self, head: &Head, entry: u64) -> Result<(), Finding> {
         if head.size <= entry {
             let reason = "the head that should prove it is smaller than the log up to it";
             return Err(Finding::at(entry, "audit-head", reason));
