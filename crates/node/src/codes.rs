@@ -1,0 +1,100 @@
+//! Every error code that this room makes, explained for `quorate explain CODE`.
+
+/// Code and explanation: what happened, and what to do about it.
+pub const EXPLANATIONS: &[(&str, &str)] = &[
+    ("config-unreadable", "The configuration file does not exist or may not be read."),
+    (
+        "config-syntax",
+        "The configuration is not TOML, lacks a field, has one that nobody knows, or gives a field \
+         the wrong type. The message shows the line. docs/configuration.md names every field.",
+    ),
+    ("config-value", "A field of the configuration holds something that the field does not take."),
+    ("config-out-of-bounds", "A number in the configuration lies outside what can work."),
+    ("config-duplicate-id", "Two members of the configuration have one id. Ids count from 0."),
+    (
+        "config-missing-id",
+        "The members' ids have a gap. They count from 0, and the number of members follows.",
+    ),
+    (
+        "config-duplicate-name",
+        "Two members have one cosigner name; the policy needs distinct ones.",
+    ),
+    ("config-duplicate-address", "One address is used twice, by two members or by two listeners."),
+    (
+        "config-duplicate-key",
+        "One public key stands in two places. Each replica has four keys with one use each, so \
+         that one leak is not all. `quorate init` makes them.",
+    ),
+    ("config-not-a-member", "`replica` names no member of the configuration."),
+    (
+        "config-no-quorum",
+        "So few or so many members form no quorum: bft takes at least 4 replicas to survive a \
+         fault, and at most 1024.",
+    ),
+    ("config-unknown-engine", "This build has no ordering engine of that name."),
+    ("config-unknown-service", "This build has no service of that name."),
+    (
+        "config-not-for-development",
+        "`development = true` opens fault injection and all exchanges. It goes with a NAME that \
+         ends in .localhost only, so that nobody mistakes such a cluster for a real one.",
+    ),
+    (
+        "config-policy",
+        "The members' public keys make no valid policy, most likely because one of them is weak.",
+    ),
+    ("init-exists", "`quorate init` never overwrites. Name another folder, or move the old one."),
+    (
+        "init-ports",
+        "The ports of so many replicas overlap (gateways, operations and links lie 100 apart), or \
+         end above 65535.",
+    ),
+    ("init-hosts", "`--host` is given once for all replicas, or once for each of them."),
+    ("key-not-listed", "The private keys are not those whose public halves the members list."),
+    ("key-unusable", "The TLS key cannot be used."),
+    ("port-in-use", "Another process listens on the port. Stop it, or choose another port."),
+    (
+        "listen",
+        "The system refuses to listen on the address; most likely it is none of this machine's.",
+    ),
+    ("runtime", "The system gave no thread, event loop or signal handler."),
+    (
+        "halted",
+        "The replica met what cannot be masked, such as a result of its own that differs from the \
+         quorum's, and stopped rather than give a wrong answer (promise P8). The others go on.",
+    ),
+    ("panic", "An invariant of the program is broken. Keep the log and report it."),
+    ("log-gap", "The log of entries does not end where the replica goes on."),
+    ("disk-lost", "The vote log is gone. The replica neither votes nor leads before it rejoined."),
+    ("log-unreadable", "The log of entries cannot be read here. Ask another replica."),
+    ("forged", "A peer delivered a message with a wrong signature."),
+    ("link-refused", "A peer could not be reached, or did not hold the key that is pinned for it."),
+    ("link-stranger", "Somebody without a member's key, or of another chain, dialled a replica."),
+    (
+        "link-broken",
+        "A link of a peer was ended: it broke, or the peer sent what no replica sends.",
+    ),
+    ("link-accept", "A link could not be accepted, most likely for want of descriptors."),
+    ("dev-running", "Another `quorate dev` runs in that folder."),
+    (
+        "dev-other-settings",
+        "`quorate dev --dir` resumes a cluster with the settings it was made with.",
+    ),
+    ("dev-no-quorum", "Too few replicas of the local cluster could be started."),
+    ("dev-spawn", "A replica's process could not be started."),
+    ("dev-wait", "A replica's process was lost."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_words_and_stand_once() {
+        let mut seen = std::collections::BTreeSet::new();
+        for (code, text) in EXPLANATIONS {
+            assert!(seen.insert(code), "{code} twice");
+            assert!(code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{code}");
+            assert!(text.ends_with('.'), "{code}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+use super::*;
+use quorate_crypto::{Role, SecretKey};
+
+fn key(seed: u8) -> String {
+    SecretKey::from_seed(Role::Vote, &[seed; 32]).public().to_string()
+}
+
+/// A good file of four members.
+fn good() -> toml::Table {
+    let members = (0..4_u8).map(|i| {
+        format!(
+            "[[members]]\nid = {i}\nname = \"org-{i}.example/r{i}\"\naddress = \"127.0.0.1:760{i}\"\n\
+             gateway = \"http://127.0.0.1:740{i}\"\nvote = \"{}\"\ncosign = \"{}\"\nlog = \"{}\"\n\
+             tls = \"{}\"\n",
+            key(4 * i + 1),
+            key(4 * i + 2),
+            key(4 * i + 3),
+            key(4 * i + 4)
+        )
+    });
+    let head = "chain = \"0123456789abcdef\"\nname = \"shop.example\"\ngenesis_ms = 1763658123456\n\
+                replica = 2\n[listen]\ngateway = \"127.0.0.1:7402\"\n\
+                operations = \"127.0.0.1:7502\"\nreplica = \"127.0.0.1:7602\"\n";
+    toml::from_str(&members.fold(head.to_owned(), |text, member| text + &member)).unwrap()
+}
+
+fn load(table: &toml::Table) -> Result<Config, ConfigError> {
+    Config::parse(&toml::to_string(table).unwrap(), "/cluster/r2".into())
+}
+
+/// The table with one value put at a path such as `members.1.id`.
+fn with(path: &str, new: impl Into<toml::Value>) -> toml::Table {
+    let mut root = toml::Value::Table(good());
+    let mut place = &mut root;
+    for part in path.split('.') {
+        place = match (part.parse::<usize>(), place) {
+            (Ok(number), toml::Value::Array(array)) => &mut array[number],
+            (_, toml::Value::Table(table)) => {
+                table.entry(part).or_insert_with(|| toml::Table::new().into())
+            }
+            _ => panic!("{path} leads nowhere"),
+        };
+    }
+    *place = new.into();
+    match root {
+        toml::Value::Table(table) => table,
+        _ => panic!("{path} replaced everything"),
+    }
+}
+
+#[test]
+fn a_good_file_is_taken_with_defaults() {
+    let config = load(&good()).unwrap();
+    assert_eq!((config.me(), config.committee().quorum()), (ReplicaId(2), 3));
+    assert_eq!(config.keys(), Path::new("/cluster/r2/keys"));
+    assert_eq!(config.file().ordering, Ordering::default());
+    assert_eq!((&*config.file().engine, &*config.file().service), ("pbft", "kv"));
+    assert_eq!(config.policy().witnesses().len(), 4);
+    assert!(!config.policy().is_development());
+}
+
+#[test]
+fn what_was_written_reads_back() {
+    let config = load(&good()).unwrap();
+    let text = toml::to_string(config.file()).unwrap();
+    assert_eq!(Config::parse(&text, "/".into()).unwrap().file(), config.file());
+    assert!(!text.contains("[limits]"), "defaults need no lines: {text}");
+}
+
+#[test]
+fn each_mistake_has_its_code() {
+    let no_members = toml::Value::Array(good()["members"].as_array().unwrap()[..3].to_vec());
+    let unlisted = {
+        let mut table = good();
+        table.remove("chain");
+        table
+    };
+    let table: Vec<(&str, toml::Table, &str)> = vec![
+        ("config-syntax", unlisted, "chain"),
+        ("config-syntax", with("ports", 7), "ports"),
+        ("config-syntax", with("listen.gateway", "nowhere"), "socket address"),
+        ("config-syntax", with("members.0.id", -1), "id = -1"),
+        ("config-syntax", with("limits.body_max", 1), "body_max"),
+        ("config-value", with("chain", "XYZ"), "chain"),
+        ("config-value", with("name", "shop.example/a"), "name"),
+        ("config-value", with("name", ""), "name"),
+        ("config-value", with("aliases", vec!["a b"]), "aliases[0]"),
+        ("config-value", with("listen.gateway", "127.0.0.1:0"), "listen"),
+        ("config-value", with("members.1.vote", "00"), "members[1].vote"),
+        ("config-value", with("members.1.tls", key(1).to_uppercase()), "members[1].tls"),
+        ("config-value", with("members.1.address", "10.0.0.1"), "members[1].address"),
+        ("config-value", with("members.1.address", "a:b:1"), "members[1].address"),
+        ("config-value", with("members.1.gateway", "10.0.0.1:80"), "members[1].gateway"),
+        ("config-value", with("members.1.gateway", "http://a/b"), "members[1].gateway"),
+        ("config-value", with("members.1.name", "a b"), "members[1].name"),
+        ("config-out-of-bounds", with("ordering.window", 0), "ordering.window"),
+        ("config-out-of-bounds", with("limits.certify_timeout_ms", 0), "certify_timeout_ms"),
+        ("config-out-of-bounds", with("genesis_ms", 0), "genesis_ms"),
+        ("config-duplicate-id", with("members.1.id", 0), "id 0"),
+        ("config-missing-id", with("members.3.id", 7), "id 3"),
+        ("config-duplicate-name", with("members.1.name", "org-0.example/r0"), "org-0"),
+        ("config-duplicate-address", with("members.1.address", "127.0.0.1:7600"), "7600"),
+        ("config-duplicate-address", with("listen.gateway", "127.0.0.1:7502"), "7502"),
+        ("config-duplicate-key", with("members.1.vote", key(1)), "members[0].vote"),
+        ("config-duplicate-key", with("members.1.vote", key(6)), "members[1].cosign"),
+        ("config-not-a-member", with("replica", 4), "4"),
+        ("config-no-quorum", with("members", no_members), "at least 4"),
+        ("config-unknown-engine", with("engine", "raft"), "raft"),
+        ("config-unknown-service", with("service", "sql"), "sql"),
+        ("config-not-for-development", with("development", true), "shop.example"),
+        ("config-policy", with("members.1.cosign", "00".repeat(32)), "policy"),
+    ];
+    let mut wrong = Vec::new();
+    for (code, table, names) in table {
+        match load(&table) {
+            Err(error) if error.code() == code && error.to_string().contains(names) => {}
+            other => wrong.push((code, names, other.err().map(|error| error.to_string()))),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Config::load(Path::new("/nowhere/quorate.toml")).unwrap_err();
+    assert_eq!(error.code(), "config-unreadable");
+    assert!(error.to_string().contains("/nowhere/quorate.toml"));
+}
+
+#[test]
+fn bytes_that_are_no_configuration_never_panic() {
+    let text = toml::to_string(&good()).unwrap();
+    for cut in (0..text.len()).step_by(7) {
+        let _ = Config::parse(&text[..cut], PathBuf::new());
+        let mut bytes = text.clone().into_bytes();
+        bytes[cut] ^= 0x15;
+        if let Ok(text) = String::from_utf8(bytes) {
+            let _ = Config::parse(&text, PathBuf::new());
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The data folder of a replica: `wal/`, `log/` and `snapshots/`, each a [`FileDisk`].
+
+use crate::config::Config;
+use quorate_ledger::{Disk, DiskError, FileDisk, Owner, Wal, WalError};
+use std::path::Path;
+
+/// The three folders.
+#[derive(Clone, Debug)]
+pub(crate) struct DataFolder {
+    /// The write-ahead log.
+    pub(crate) wal: FileDisk,
+    /// The log of entries, exchanges and certificates.
+    pub(crate) log: FileDisk,
+    /// Snapshots.
+    pub(crate) snapshots: FileDisk,
+}
+
+impl DataFolder {
+    /// Makes the folder of a replica that never voted, with its empty vote log. For `init` alone.
+    ///
+    /// # Errors
+    /// [`WalError`], [`WalError::Exists`] among them.
+    pub(crate) fn create(config: &Config) -> Result<(), WalError> {
+        let folder = Self::at(&config.data())?;
+        Wal::create(folder.wal, owner(config)).map(drop)
+    }
+
+    /// Opens the folder, and shows that it can be written to now rather than at the first vote.
+    ///
+    /// # Errors
+    /// [`DiskError`]: full, read-only, or worse.
+    pub(crate) fn open(config: &Config) -> Result<Self, DiskError> {
+        let folder = Self::at(&config.data())?;
+        for disk in [&folder.wal, &folder.log, &folder.snapshots] {
+            probe(disk)?;
+        }
+        Ok(folder)
+    }
+
+    fn at(path: &Path) -> Result<Self, DiskError> {
+        Ok(Self {
+            wal: FileDisk::open(path.join("wal"))?,
+            log: FileDisk::open(path.join("log"))?,
+            snapshots: FileDisk::open(path.join("snapshots"))?,
+        })
+    }
+}
+
+/// Whose files these are: each names its chain and replica, and is refused by any other.
+pub(crate) fn owner(config: &Config) -> Owner {
+    Owner { chain: config.chain(), replica: config.me() }
+}
+
+fn probe(disk: &FileDisk) -> Result<(), DiskError> {
+    const NAME: &str = "probe";
+    // A file system without room refuses a page, if not a byte.
+    let written = disk.append(NAME, &[0; 4096]).and_then(|()| disk.sync(NAME));
+    match disk.remove(NAME) {
+        Ok(()) | Err(DiskError::Missing { .. }) => written,
+        Err(error) => written.and(Err(error)),
+    }
+}

@@ -1,0 +1,189 @@
+//! What the replica's effects do to the world: the log of entries, the links, the gateway.
+
+use crate::{
+    barrier, fatal::Fatal, faults::Faults, link::Links, replies::Replies, snapshots::SnapshotSaver,
+};
+use bytes::Bytes;
+use quorate_ledger::{DiskError, FileDisk, Log, LogError, LogReader};
+use quorate_protocol::To;
+use quorate_replica::{Reply, Snapshot, Ticket, message::Page, sync};
+use quorate_types::{Index, LogItem, ReplicaId, StableCertificate};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+use tracing::{debug, warn};
+
+/// How long a full disk is left alone before the next attempt.
+const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
+
+/// One thing that leaves the replica.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Append to the log of entries.
+    Append { from: Index, items: Arc<Vec<LogItem>> },
+    /// Cut the log of entries.
+    Truncate { size: u64 },
+    /// Keep a certificate.
+    Certify(Arc<StableCertificate>),
+    /// Save a snapshot.
+    Snapshot(Arc<Snapshot>),
+    /// Send a message in its wire form.
+    Send { to: To, bytes: Bytes },
+    /// Read a page of the log, and send it.
+    SendPage { to: ReplicaId, from: Index, size: u64 },
+    /// Answer a gateway.
+    Reply { ticket: Ticket, reply: Reply },
+    /// End the process.
+    Halt(String),
+}
+
+/// See the module.
+pub(crate) struct Outlet {
+    me: ReplicaId,
+    n: u16,
+    log: Arc<LogWriter>,
+    reader: LogReader<FileDisk>,
+    links: Links,
+    faults: Arc<Faults>,
+    replies: Arc<Replies>,
+    snapshots: SnapshotSaver,
+    fatal: Fatal,
+    encode_page: fn(Page) -> Vec<u8>,
+}
+
+/// The log of entries, with the rule that one sync runs at a time.
+pub(crate) struct LogWriter {
+    log: Mutex<Log<FileDisk>>,
+    syncing: Mutex<()>,
+}
+
+impl LogWriter {
+    pub(crate) fn new(log: Log<FileDisk>) -> Self {
+        Self { log: Mutex::new(log), syncing: Mutex::new(()) }
+    }
+
+    /// Makes everything appended before the call durable, while others go on appending.
+    pub(crate) fn sync(&self) -> Result<(), LogError> {
+        let _one = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        let point = self.lock().sync_point();
+        point.sync()
+    }
+
+    /// Cuts the log, while nobody syncs it.
+    fn truncate(&self, size: u64) -> Result<(), LogError> {
+        let _one = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.lock().truncate_to(size)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Log<FileDisk>> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an outlet is made of.
+pub(crate) struct Parts {
+    pub(crate) me: ReplicaId,
+    pub(crate) n: u16,
+    pub(crate) log: Arc<LogWriter>,
+    pub(crate) reader: LogReader<FileDisk>,
+    pub(crate) links: Links,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) replies: Arc<Replies>,
+    pub(crate) snapshots: SnapshotSaver,
+    pub(crate) fatal: Fatal,
+    pub(crate) encode_page: fn(Page) -> Vec<u8>,
+}
+
+impl Outlet {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { me, n, log, reader, links, faults, replies, snapshots, fatal, encode_page } =
+            parts;
+        Self { me, n, log, reader, links, faults, replies, snapshots, fatal, encode_page }
+    }
+
+    fn append(&self, from: Index, items: &[LogItem]) {
+        let mut log = self.log.lock();
+        if log.size() != from.0 {
+            drop(log);
+            let reason = format!("the log has another size than {from}, where it is to go on");
+            self.fatal.end("log-gap", reason);
+            return;
+        }
+        loop {
+            match log.append(items) {
+                Ok(()) => return,
+                Err(LogError::Disk(
+                    full @ (DiskError::Full { .. } | DiskError::ReadOnly { .. }),
+                )) => {
+                    warn!(error = %full, code = full.code(), "nothing can be written; waiting");
+                    thread::sleep(FULL_DISK_PAUSE);
+                }
+                Err(error) => {
+                    self.fatal.end(error.code(), error.to_string());
+                    return;
+                }
+            }
+        }
+    }
+
+    fn send(&self, to: &To, bytes: &Bytes) {
+        let one = |replica| {
+            if replica != self.me {
+                self.faults.send(&self.links, replica, bytes.clone());
+            }
+        };
+        match to {
+            To::All => (0..self.n).map(ReplicaId).for_each(one),
+            To::Group(replicas) => replicas.iter().copied().for_each(one),
+            To::One(replica) => one(*replica),
+        }
+    }
+
+    fn send_page(&self, to: ReplicaId, from: Index, size: u64) {
+        let item = |index| self.reader.item(index).ok().flatten();
+        let path = |index, size| self.reader.path(index, size).ok().flatten();
+        match sync::page(from, size, item, path) {
+            Some(page) => self.send(&To::One(to), &(self.encode_page)(page).into()),
+            None => debug!(%to, %from, size, "a page was asked for that is not in the log"),
+        }
+    }
+}
+
+impl barrier::Outlet<Action> for Outlet {
+    fn release(&self, action: Action) {
+        match action {
+            Action::Append { from, items } => self.append(from, &items),
+            Action::Truncate { size } => {
+                if let Err(error) = self.log.truncate(size) {
+                    self.fatal.end(error.code(), error.to_string());
+                }
+            }
+            Action::Certify(certificate) => {
+                if let Err(error) = self.log.lock().put_certificate(&certificate) {
+                    // The next certificate covers this one's entries too.
+                    warn!(%error, code = error.code(), "a certificate was not stored");
+                    if error.is_fatal() {
+                        self.fatal.end(error.code(), error.to_string());
+                    }
+                }
+            }
+            Action::Snapshot(snapshot) => self.snapshots.save(snapshot),
+            Action::Send { to, bytes } => self.send(&to, &bytes),
+            Action::SendPage { to, from, size } => self.send_page(to, from, size),
+            Action::Reply { ticket, reply } => self.replies.answer(ticket, reply),
+            Action::Halt(reason) => self.fatal.end("halted", reason),
+        }
+    }
+
+    fn sync_log(&self) {
+        if let Err(error) = self.log.sync() {
+            self.fatal.end(error.code(), error.to_string());
+        }
+    }
+
+    fn halt(&self, code: &'static str, reason: String) {
+        self.fatal.end(code, reason);
+    }
+}

@@ -1,0 +1,41 @@
+//! From links to the inbox: frames become messages.
+
+use crate::{
+    inbox::{Inbox, Notice},
+    link::{FRAME_BYTES_MAX, Receive},
+    standing::Standing,
+};
+use bytes::Bytes;
+use quorate_types::{ReplicaId, Wire};
+use std::{io, sync::Arc, time::Duration};
+use tokio::time::timeout;
+use tracing::debug;
+
+/// A link is not read for so long while its peer's share of the inbox is full; then what it brings
+/// is dropped, so that its heartbeats are heard.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// See the module.
+pub(crate) struct FromPeers<M> {
+    pub(crate) inbox: Arc<Inbox<M>>,
+    pub(crate) standing: Arc<Standing>,
+}
+
+impl<M: Wire + Send + 'static> Receive for FromPeers<M> {
+    async fn receive(&self, from: ReplicaId, bytes: Bytes) -> io::Result<()> {
+        let message = M::from_wire(&bytes, FRAME_BYTES_MAX).map_err(|error| {
+            self.standing.figures.messages_malformed.inc();
+            io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+        })?;
+        match timeout(PATIENCE, self.inbox.room(from, bytes.len())).await {
+            Ok(Some(room)) => self.inbox.put(from, message, room),
+            Ok(None) => return Err(io::Error::other("the sender has no share of the inbox")),
+            Err(_) => debug!(%from, "a message was dropped: the sender's share is full"),
+        }
+        Ok(())
+    }
+
+    fn link(&self, peer: ReplicaId, up: bool) {
+        self.inbox.notify(Notice::Link { peer, up });
+    }
+}

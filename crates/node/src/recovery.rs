@@ -1,0 +1,124 @@
+//! What the disk held at start.
+
+use crate::{
+    config::Config,
+    data::{DataFolder, owner},
+    run::RunError,
+};
+use quorate_ledger::{FileDisk, Log, LogReader, Snapshots, Wal, WalRecord, wal::RECORD_BYTES_MAX};
+use quorate_replica::{Recovered, Snapshot};
+use quorate_types::{Digest, Index, LogItem, Slot, StableCertificate, Wire};
+use std::sync::Arc;
+use tracing::{info, warn};
+
+/// The three parts of the ledger, open, and what they held.
+pub(crate) struct Opened<R> {
+    pub(crate) wal: Wal<FileDisk>,
+    pub(crate) log: Log<FileDisk>,
+    pub(crate) snapshots: Snapshots<FileDisk>,
+    pub(crate) recovered: Recovered<R>,
+}
+
+/// Opens the data folder, repairs what a crash left, and reads what the replica starts from.
+pub(crate) fn open<R: Wire>(config: &Config) -> Result<Opened<R>, RunError> {
+    let folder = DataFolder::open(config).map_err(|e| RunError::new(e.code(), e))?;
+    let owner = owner(config);
+    let wal = Wal::open(folder.wal, owner).map_err(|e| RunError::new(e.code(), e))?;
+    let opened = Log::open(folder.log, owner).map_err(|e| RunError::new(e.code(), e))?;
+    let log = opened.log;
+    let mut snapshots = Snapshots::new(folder.snapshots, owner);
+    if wal.cut > 0 || opened.cut > 0 {
+        info!(wal = wal.cut, log = opened.cut, "cut bytes that a crash had left unfinished");
+    }
+    if !wal.existed {
+        warn!(code = "disk-lost", "no vote log: the disk was lost; this replica must rejoin");
+    }
+    let reader = log.reader();
+    // A log that was lost, or cut below the snapshot, is fetched again from the others.
+    let snapshot = newest_snapshot(&mut snapshots)?.filter(|snapshot| {
+        let reached = snapshot.frontier.size() <= reader.size();
+        if !reached {
+            warn!(slot = %snapshot.slot(), "the log does not reach the snapshot, which is left out");
+        }
+        reached
+    });
+    // Entry 0 is genesis, which every replica makes by itself.
+    let first = snapshot.as_ref().map_or(1, |snapshot| snapshot.frontier.size());
+    let recovered = Recovered {
+        records: records(wal.records)?,
+        lost: !wal.existed,
+        items: items(&reader, first)?,
+        certificate: certificate_within(&reader)?.map(Arc::new),
+        snapshot: snapshot.map(Arc::new),
+        log_size: reader.size(),
+        nonce: nonce()?,
+    };
+    let (records, items) = (recovered.records.len(), recovered.items.len());
+    info!(records, items, size = reader.size(), "read the disk");
+    Ok(Opened { wal: wal.wal, log, snapshots, recovered })
+}
+
+fn records<R: Wire>(records: Vec<WalRecord>) -> Result<Vec<R>, RunError> {
+    let decode = |record: WalRecord| {
+        R::from_wire(&record.bytes, RECORD_BYTES_MAX).map_err(|error| {
+            RunError::new("corrupt-log", format!("a record of the write-ahead log: {error}"))
+        })
+    };
+    records.into_iter().map(decode).collect()
+}
+
+fn newest_snapshot(snapshots: &mut Snapshots<FileDisk>) -> Result<Option<Snapshot>, RunError> {
+    let loaded = snapshots.newest().map_err(|e| RunError::new(e.code(), e))?;
+    for warning in &loaded.warnings {
+        warn!(?warning, "a snapshot cannot be used");
+    }
+    let Some(stored) = loaded.snapshot else { return Ok(None) };
+    let mut chunks = Vec::with_capacity(stored.chunks());
+    for number in 0..stored.chunks() {
+        let chunk = stored.chunk(number).map_err(|e| RunError::new(e.code(), e))?;
+        chunks.extend(chunk);
+    }
+    let snapshot = Snapshot::read(stored.manifest(), &chunks)
+        .map_err(|error| RunError::new("corrupt-snapshot", error))?;
+    Ok(Some(snapshot))
+}
+
+/// The log from a place on.
+fn items(reader: &LogReader<FileDisk>, first: u64) -> Result<Vec<LogItem>, RunError> {
+    let mut items = Vec::new();
+    for index in first..reader.size() {
+        let item = reader.item(Index(index)).map_err(|e| RunError::new(e.code(), e))?;
+        items.extend(item);
+    }
+    Ok(items)
+}
+
+/// The newest certificate whose head lies within the log: the log may have lost its tail, which
+/// certificates stored beside it still cover.
+fn certificate_within(reader: &LogReader<FileDisk>) -> Result<Option<StableCertificate>, RunError> {
+    let failed = |e: quorate_ledger::LogError| RunError::new(e.code(), e);
+    let Some(newest) = reader.newest_certificate().map_err(failed)? else { return Ok(None) };
+    if newest.head.size <= reader.size() {
+        return Ok(Some(newest));
+    }
+    let mut best = None;
+    let (mut low, mut high) = (0, newest.slot().0);
+    // Sizes grow with slots, so the last one that fits is found by halving.
+    while low < high {
+        let middle = low.midpoint(high);
+        match reader.certificate_from(Slot(middle)).map_err(failed)? {
+            Some(certificate) if certificate.head.size <= reader.size() => {
+                low = certificate.slot().0.saturating_add(1);
+                best = Some(certificate);
+            }
+            _ => high = middle,
+        }
+    }
+    Ok(best)
+}
+
+fn nonce() -> Result<Digest, RunError> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(|error| RunError::new("key-randomness", error))?;
+    Ok(Digest(random))
+}
