@@ -4,10 +4,13 @@ mod audit;
 mod bench;
 mod completions;
 mod curl;
+mod dev;
 mod explain;
 mod fault;
+mod init;
 mod keygen;
 mod policy;
+mod start;
 mod status;
 mod verify;
 mod version;
@@ -20,6 +23,12 @@ use crate::{
 /// What can be asked for.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
+    /// Run a local cluster for development
+    Dev(dev::Dev),
+    /// Make the keys, policy and configurations of a cluster
+    Init(init::Init),
+    /// Run one replica, in the foreground
+    Start(start::Start),
     /// Send a request, verify the answer, print its body
     Curl(curl::Curl),
     /// Check a saved exchange, offline
@@ -48,6 +57,9 @@ impl Command {
     /// Does it.
     pub(crate) fn run(self, console: &Console) -> Result<Exit, Failure> {
         match self {
+            Self::Dev(command) => command.run(console),
+            Self::Init(command) => command.run(console),
+            Self::Start(command) => command.run(console),
             Self::Curl(command) => command.run(console),
             Self::Verify(command) => command.run(console),
             Self::Audit(command) => command.run(console),

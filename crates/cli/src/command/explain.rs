@@ -84,6 +84,12 @@ fn all() -> Vec<Known> {
         .iter()
         .map(|&(name, text)| Known { name, status: None, paragraphs: vec![text] })
         .collect();
+    for &(name, text) in quorate_node::codes::EXPLANATIONS {
+        match all.iter_mut().find(|known| known.name == name) {
+            Some(known) => known.paragraphs.push(text),
+            None => all.push(Known { name, status: None, paragraphs: vec![text] }),
+        }
+    }
     for code in quorate_gateway::codes::ALL {
         let name = code.name;
         let position = all.iter().position(|known| known.name == name).unwrap_or_else(|| {

@@ -4,4 +4,5 @@ mod binary;
 mod cluster;
 mod commands;
 mod curl;
+mod dev;
 mod verify;

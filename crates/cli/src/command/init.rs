@@ -1,0 +1,83 @@
+//! `quorate init`.
+
+use crate::{
+    console::Console,
+    failure::{Exit, Failure},
+};
+use quorate_node::{InitError, Made, Plan};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Arguments.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  quorate init --replicas 4 --dir cluster\n  \
+                        quorate init --replicas 4 --dir cluster --name shop.example \\\n    \
+                        --host a.example --host b.example --host c.example --host d.example")]
+pub(crate) struct Init {
+    /// How many replicas; 3f+1 survive f faults
+    #[arg(long, default_value_t = 4)]
+    replicas: u16,
+    /// The folder to make the cluster in
+    #[arg(long)]
+    dir: PathBuf,
+    /// The ordering engine
+    #[arg(long, default_value = "pbft")]
+    engine: String,
+    /// The service
+    #[arg(long, default_value = "kv")]
+    service: String,
+    /// The port of the first gateway
+    #[arg(long, default_value_t = 7400)]
+    port: u16,
+    /// The host of each replica, or one for all; without it, 127.0.0.1
+    #[arg(long)]
+    host: Vec<String>,
+    /// The public authority that all replicas serve
+    #[arg(long, default_value = "dev.localhost")]
+    name: String,
+}
+
+impl Init {
+    /// Makes the cluster's files.
+    pub(crate) fn run(self, console: &Console) -> Result<Exit, Failure> {
+        let plan = Plan {
+            replicas: self.replicas,
+            dir: self.dir,
+            engine: self.engine,
+            service: self.service,
+            port: self.port,
+            hosts: self.host,
+            name: self.name,
+        };
+        let made = quorate_node::init(&plan).map_err(|error| failure(&error))?;
+        report(console, &made);
+        Ok(Exit::Done)
+    }
+}
+
+/// What `init` and `dev` say when no cluster could be made.
+pub(super) fn failure(error: &InitError) -> Failure {
+    let exit = match error {
+        InitError::Ports { .. } | InitError::Hosts { .. } | InitError::Config(_) => Exit::Usage,
+        InitError::Exists(_)
+        | InitError::Key(_)
+        | InitError::Ledger(_)
+        | InitError::Write { .. } => Exit::Failed,
+    };
+    Failure { exit, ..Failure::failed(error.code(), error) }
+}
+
+fn report(console: &Console, made: &Made) {
+    if console.is_json() {
+        console.json(&json!({ "policy": made.policy, "configs": made.configs }));
+        return;
+    }
+    console.line(format_args!("policy    {}", made.policy.display()));
+    for config in &made.configs {
+        console.line(format_args!("replica   {}", config.display()));
+    }
+    console.note("give each organisation its own folder, and start each with");
+    if let Some(config) = made.configs.first() {
+        console.note(format_args!("  quorate start --config {}", config.display()));
+    }
+}
