@@ -197,7 +197,12 @@ mod tests {
         let text = text.split("#[cfg(test)]").next().unwrap();
         for body in text.split("fn code(&self)").skip(1) {
             let body = body.split("\n    }\n").next().unwrap();
-            given.extend(body.split('"').skip(1).step_by(2).map(str::to_owned));
+            let pieces: Vec<&str> = body.split('"').collect();
+            // The value of an arm, or of the whole function; other words are arguments.
+            let values = pieces.windows(2).step_by(2).filter(|pair| {
+                pair[0].trim_end().ends_with("=>") || pair[0].trim_end().ends_with('{')
+            });
+            given.extend(values.map(|pair| pair[1].to_owned()));
         }
         for made in ["Failure::failed(", "Failure::usage(", "Failure::not_verified("] {
             for call in text.split(made).skip(1) {

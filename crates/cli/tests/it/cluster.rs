@@ -157,12 +157,13 @@ impl Answer {
 }
 
 /// A plain response.
-pub(crate) fn plain(status: u16, fields: &str, body: &str) -> Vec<u8> {
+pub(crate) fn plain(status: u16, fields: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
     let length = body.len();
-    format!(
-        "HTTP/1.1 {status} x\r\n{fields}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-    )
-    .into_bytes()
+    let head = format!(
+        "HTTP/1.1 {status} x\r\n{fields}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
 }
 
 /// A refusal as gateways write it.

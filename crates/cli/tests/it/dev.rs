@@ -20,13 +20,13 @@ use std::{
 const SOON: Duration = Duration::from_secs(60);
 
 /// A running `quorate dev`.
-struct Dev {
+pub(crate) struct Dev {
     child: Child,
     events: Receiver<Value>,
 }
 
 /// The first port of four gateways, four operations listeners and four links that nobody uses.
-fn free_ports() -> u16 {
+pub(crate) fn free_ports() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let process = u16::try_from(std::process::id() % 40).unwrap();
@@ -51,7 +51,7 @@ fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 impl Dev {
-    fn start(person: &Person, arguments: &[&str]) -> Self {
+    pub(crate) fn start(person: &Person, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_quorate"))
             .args(["--output", "json", "dev"])
             .args(arguments)
@@ -76,14 +76,14 @@ impl Dev {
 
     /// Waits for an event.
     #[track_caller]
-    fn event(&self, name: &str) -> Value {
+    pub(crate) fn event(&self, name: &str) -> Value {
         let event = self.events.recv_timeout(SOON).expect("an event in time");
         assert_eq!(event["event"], name, "{event}");
         event
     }
 
     /// Stops it as `kill` does; tells its exit code.
-    fn stop(&mut self) -> Option<i32> {
+    pub(crate) fn stop(&mut self) -> Option<i32> {
         kill_process(pid(u64::from(self.child.id())), Signal::TERM).unwrap();
         self.child.wait().unwrap().code()
     }
@@ -96,7 +96,7 @@ impl Drop for Dev {
     }
 }
 
-fn gateway(ready: &Value, i: usize) -> String {
+pub(crate) fn gateway(ready: &Value, i: usize) -> String {
     ready["gateways"][i].as_str().unwrap().to_owned()
 }
 

@@ -1,5 +1,6 @@
 //! The binary, run as people and scripts run it.
 
+mod audit;
 mod binary;
 mod cluster;
 mod commands;

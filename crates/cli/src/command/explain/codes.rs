@@ -353,6 +353,7 @@ pub(super) const ALL: &[(&str, &str)] = &[
         "The operating system gave no event loop (epoll) to this process, usually for want \
          of file descriptors.",
     ),
+    ("signals", "The system gave no signal handler, so the command could not be ended in order."),
     ("file", "A file or folder that the command line names cannot be read or written."),
     (
         "bench-not-verified",
@@ -443,31 +444,4 @@ pub(super) const ALL: &[(&str, &str)] = &[
     ("record-too-large", "A record is larger than the write-ahead log takes."),
     ("snapshot-too-large", "A snapshot is larger than its file format holds."),
     ("log-exists", "A write-ahead log is there already; it is never made anew over an old one."),
-    // Configuration.
-    ("config-unreadable", "quorate.toml, or a file that it names, cannot be read."),
-    ("config-syntax", "quorate.toml is not TOML of the known fields; the message names the line."),
-    ("config-value", "A value in quorate.toml cannot be what its field asks for."),
-    ("config-out-of-bounds", "A number in quorate.toml lies outside the range that works."),
-    ("config-duplicate-id", "Two members in quorate.toml have one id."),
-    ("config-missing-id", "The members' ids are not 0, 1, 2 and so on without gaps."),
-    ("config-duplicate-name", "Two members in quorate.toml have one name."),
-    ("config-duplicate-address", "Two listeners or members in quorate.toml share an address."),
-    ("config-duplicate-key", "Two members in quorate.toml share a key."),
-    ("config-not-a-member", "`replica` in quorate.toml is not the id of a member."),
-    (
-        "config-no-quorum",
-        "With so many members no fault can be survived: it takes four for one \
-         Byzantine fault.",
-    ),
-    ("config-unknown-engine", "There is no such ordering engine; this version has pbft."),
-    ("config-unknown-service", "There is no such service; this version has kv."),
-    (
-        "config-not-for-development",
-        "Development settings with a NAME that does not end in \
-         .localhost, or the other way round.",
-    ),
-    ("config-policy", "The policy that the configuration gives is not one."),
-    ("init-exists", "The folder holds a cluster already, or anything else; init never overwrites."),
-    ("init-ports", "The base port leaves no room for the ports of all replicas below 65,536."),
-    ("init-hosts", "There must be as many --host arguments as replicas, or none."),
 ];
