@@ -149,8 +149,21 @@ impl Target {
             return;
         }
         match fault {
-            Some(fault) => console.line(format_args!("r{} is faulty now: {fault:?}", self.replica)),
+            Some(fault) => {
+                console.line(format_args!("r{} is faulty now: {}", self.replica, deed(fault)));
+            }
             None => console.line(format_args!("r{} is correct again", self.replica)),
         }
+    }
+}
+
+/// What a faulty replica does, in words.
+fn deed(fault: Fault) -> String {
+    match fault {
+        Fault::CorruptResponses => "it corrupts what it signs and serves".to_owned(),
+        Fault::Mute => "it sends nothing to other replicas".to_owned(),
+        Fault::Delay { ms } => format!("it sends everything {ms} ms late"),
+        Fault::Equivocate => "it tells different replicas different things".to_owned(),
+        Fault::Replay => "it answers with old valid answers".to_owned(),
     }
 }
