@@ -3,7 +3,7 @@
 use crate::{
     binary::{Person, Run},
     cluster::{Gateway, plain},
-    dev::{Dev, free_ports, gateway},
+    running::{Dev, free_ports, gateway},
 };
 use quorate_proof::SentRequest;
 use std::{

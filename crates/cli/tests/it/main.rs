@@ -6,4 +6,6 @@ mod cluster;
 mod commands;
 mod curl;
 mod dev;
+mod kill_loop;
+mod running;
 mod verify;
