@@ -190,6 +190,7 @@ impl<M: Send + 'static> Backend for Node<M> {
         let _waiting = Waiting { inner, ticket };
         let submit = Submit { ticket, request: Arc::new(request) };
         if inner.inbox.submit(submit).is_err() {
+            inner.replies.give_up(ticket);
             inner.standing.figures.refused.inc();
             let detail = "too many requests wait to be ordered";
             return Err(Refusal::new(503, "overloaded", detail).retry_after(1));

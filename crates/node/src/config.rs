@@ -315,6 +315,11 @@ impl Config {
         // parse_members refuses more members than an id can name.
         let n = u16::try_from(members.len()).unwrap_or(u16::MAX);
         let committee = Committee::new(n, FaultModel::Bft).map_err(ConfigError::Quorum)?;
+        let bounds = 4..=window_max(n);
+        if !bounds.contains(&file.ordering.window) {
+            let (field, value) = ("ordering.window", file.ordering.window);
+            return Err(ConfigError::OutOfBounds { field, value, bounds });
+        }
         if !committee.contains(ReplicaId(file.replica)) {
             return Err(ConfigError::NotAMember(file.replica));
         }
@@ -369,6 +374,18 @@ impl Config {
     pub fn data(&self) -> PathBuf {
         self.folder.join(&self.file.data)
     }
+}
+
+/// The widest window whose view changes fit into one frame of a link, at most 4,096.
+///
+/// A new view carries the reports of a quorum, each with a certificate of a quorum for every slot
+/// of the window.
+pub(crate) fn window_max(n: u16) -> u64 {
+    const BALLOT_BYTES: u64 = 66;
+    const SLOT_BYTES: u64 = 128;
+    let quorum = u64::from(n) * 2 / 3 + 1;
+    let slot = quorum * (quorum * BALLOT_BYTES + SLOT_BYTES);
+    (crate::link::FRAME_BYTES_MAX as u64 / slot.max(1)).clamp(4, 4096)
 }
 
 /// Whether a NAME is for development.
@@ -440,7 +457,6 @@ fn check_bounds(file: &ConfigFile) -> Result<(), ConfigError> {
     let (ordering, limits) = (&file.ordering, &file.limits);
     let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let checks = [
-        ("ordering.window", ordering.window, 4..=4096),
         ("ordering.batch_requests_max", wide(ordering.batch_requests_max), 1..=10_000),
         ("ordering.batch_bytes_max", wide(ordering.batch_bytes_max), 64 << 10..=8 << 20),
         ("ordering.view_timeout_ms", ordering.view_timeout_ms, 50..=600_000),

@@ -149,7 +149,7 @@ pub fn init(plan: &Plan) -> Result<Made, InitError> {
     }
     let policy = plan.dir.join("policy.txt");
     let text = configs.first().map(|config| config.policy().text()).unwrap_or_default();
-    write_new(&policy, &text)?;
+    write_new(&policy, text)?;
     let configs = (0..plan.replicas).map(|i| folder(i).join("quorate.toml")).collect();
     Ok(Made { policy, configs })
 }
@@ -205,7 +205,10 @@ fn files(
         keys: "keys".into(),
         data: "data".into(),
         listen: listen(plan.port + replica, host),
-        ordering: Ordering::default(),
+        ordering: Ordering {
+            window: Ordering::default().window.min(config::window_max(plan.replicas)),
+            ..Ordering::default()
+        },
         snapshots: Snapshots::default(),
         limits: Limits::default(),
         members: members.clone(),

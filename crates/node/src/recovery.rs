@@ -21,7 +21,9 @@ pub(crate) struct Opened<R> {
 
 /// Opens the data folder, repairs what a crash left, and reads what the replica starts from.
 pub(crate) fn open<R: Wire>(config: &Config) -> Result<Opened<R>, RunError> {
-    let folder = DataFolder::open(config).map_err(|e| RunError::new(e.code(), e))?;
+    let folder = DataFolder::open(config).map_err(|error| {
+        RunError::new(error.code(), format!("{}: {error}", config.data().display()))
+    })?;
     let owner = owner(config);
     let wal = Wal::open(folder.wal, owner).map_err(|e| RunError::new(e.code(), e))?;
     let opened = Log::open(folder.log, owner).map_err(|e| RunError::new(e.code(), e))?;

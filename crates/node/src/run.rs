@@ -22,7 +22,7 @@ use quorate_crypto::{Domain, KeyLock, ReplicaKeys, Verifier};
 use quorate_gateway::{Gateway, GatewayConfig, serve_operations};
 use quorate_proof::Coverage;
 use quorate_protocol::pbft::{self, Pbft, PbftConfig};
-use quorate_replica::{Message, Replica, message::Sync};
+use quorate_replica::{Message, Recovered, Replica, message::Sync};
 use quorate_service::Service;
 use quorate_types::{Batch, UnixMillis, Wire};
 use std::{
@@ -262,11 +262,7 @@ impl Assembled {
             standing: Arc::clone(&standing),
             edge,
         });
-        let watched = Watched(fatal.clone());
-        let driver = thread::Builder::new().name("replica".into()).spawn(move || {
-            let _watched = watched;
-            driver.run(recovered);
-        });
+        let driver = spawn_driver(driver, recovered, fatal)?;
         let shows_exchanges = config.file().development;
         let published =
             Published::new(me, config.policy().clone(), cosigner, reader, shows_exchanges);
@@ -279,8 +275,21 @@ impl Assembled {
             links,
             faults,
         });
-        Ok(Self { node, inbox, log, driver: driver.map_err(thread_failed)?, coverage })
+        Ok(Self { node, inbox, log, driver, coverage })
     }
+}
+
+fn spawn_driver(
+    driver: Driver<Pbft<Batch>, Outlet, PbftEdge>,
+    recovered: Recovered<pbft::Record<Batch>>,
+    fatal: &Fatal,
+) -> Result<JoinHandle<()>, RunError> {
+    let watched = Watched(fatal.clone());
+    let run = move || {
+        let _watched = watched;
+        driver.run(recovered);
+    };
+    thread::Builder::new().name("replica".into()).spawn(run).map_err(thread_failed)
 }
 
 /// A panic means a broken invariant: the process must not stand there without its replica.

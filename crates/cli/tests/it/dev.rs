@@ -205,3 +205,92 @@ fn start_refuses_what_cannot_work_by_one_clear_error() {
     assert_eq!(original.wait().unwrap().code(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(10));
 }
+
+/// What `status` says of a replica.
+fn status(person: &Person, url: &str) -> Value {
+    let run = person.run(&["--output", "json", "status", url]).exits(0);
+    serde_json::from_str(&run.stdout).unwrap()
+}
+
+fn is_accused(person: &Person, url: &str, id: u16, charge: &str) -> bool {
+    let status = status(person, url);
+    let divergent = status["divergent"].as_array().unwrap();
+    divergent.iter().any(|one| one["id"] == id && one["evidence"]["charge"] == charge)
+}
+
+#[test]
+fn faults_that_an_operator_injects_are_masked_and_named() {
+    let person = Person::new();
+    let base = free_ports();
+    let mut dev = Dev::start(&person, &["--port", &base.to_string()]);
+    let ready = dev.event("ready");
+    let operations = format!("http://127.0.0.1:{}", base + 100);
+    let url = |i| gateway(&ready, i);
+    let set = |arguments: &[&str]| {
+        person.run(&[&["fault"], arguments, &["--url", &operations]].concat()).exits(0);
+    };
+
+    // Through the others still verified, through itself exit 3, and the others hold its signature.
+    set(&["set", "r2", "--corrupt-responses"]);
+    (0..3).for_each(|i| put(&person, &url(0), &format!("a{i}"), "hello"));
+    let corrupted = person.run(&["curl", &format!("{}/kv/a1", url(2))]).exits(3);
+    assert_eq!(corrupted.stdout, "", "a body that nothing proves was shown");
+    wait_for("evidence against r2", || is_accused(&person, &url(0), 2, "wrong-result"));
+    set(&["clear", "r2"]);
+    assert_eq!(get(&person, &url(2), "a1"), "hello");
+
+    // A gateway that replays an old valid answer is found out by the key.
+    set(&["set", "r3", "--replay"]);
+    let replaying = format!("{}/kv/a2", url(3));
+    person.run(&["curl", &replaying]).exits(0);
+    person.run(&["curl", &replaying]).exits(3);
+    set(&["clear", "r3"]);
+
+    // A mute backup is masked, and so is one that is slow.
+    set(&["set", "r3", "--mute"]);
+    put(&person, &url(1), "b", "without r3");
+    set(&["set", "r3", "--delay", "100"]);
+    put(&person, &url(1), "b", "with a slow r3");
+    set(&["clear", "r3"]);
+
+    // A primary that equivocates is convicted, and replaced.
+    let primary = status(&person, &url(0))["primary"].as_u64().unwrap();
+    let other = usize::from(primary == 0);
+    set(&["set", &format!("r{primary}"), "--equivocate"]);
+    put(&person, &url(other), "c", "two faces");
+    let accused = u16::try_from(primary).unwrap();
+    wait_for("evidence against the primary", || {
+        put(&person, &url(other), "c", "two faces");
+        is_accused(&person, &url(other), accused, "equivocation")
+    });
+    set(&["clear", &format!("r{primary}")]);
+    assert_eq!(dev.stop(), Some(0));
+}
+
+#[test]
+fn a_replica_that_lost_its_disk_comes_back_and_serves() {
+    let person = Person::new();
+    let base = free_ports().to_string();
+    let mut dev = Dev::start(&person, &["--dir", "cluster", "--port", &base]);
+    let ready = dev.event("ready");
+    (0..5).for_each(|i| put(&person, &gateway(&ready, 0), &format!("k{i}"), "kept"));
+    fs::remove_dir_all(person.path("cluster/r2/data")).unwrap();
+    kill_process(replica_pid(&ready, 2), Signal::KILL).unwrap();
+    assert_eq!(dev.event("died")["id"], 2);
+    assert_eq!(dev.event("restarted")["id"], 2);
+    wait_for("r2 to rejoin", || {
+        let run = person.run(&["status", &gateway(&ready, 2)]);
+        run.exit == 0 && is_ready(&person, &gateway(&ready, 2))
+    });
+    assert_eq!(get(&person, &gateway(&ready, 2), "k3"), "kept");
+
+    // From now on its vote log is whole again: a restart needs no second rejoin.
+    let before = status(&person, &gateway(&ready, 0))["height"].as_u64().unwrap();
+    assert_eq!(dev.stop(), Some(0));
+    let mut dev = Dev::start(&person, &["--dir", "cluster"]);
+    let ready = dev.event("ready");
+    put(&person, &gateway(&ready, 2), "again", "yes");
+    let after = status(&person, &gateway(&ready, 2))["height"].as_u64().unwrap();
+    assert!(after < before + 64, "it rejoined again: {before} slots, then {after}");
+    assert_eq!(dev.stop(), Some(0));
+}
