@@ -230,7 +230,11 @@ impl<A, O: Outlet<A>, D: Disk> Worker<A, O, D> {
             if !steps.is_empty() {
                 match steps.remove(0) {
                     Step::Forget { below } => self.forget(below)?,
-                    Step::Rejoined => patiently(&self.shared.figures, || self.wal.rejoined())?,
+                    Step::Rejoined => {
+                        // What the replica rejoined with must not be lost after it votes again.
+                        self.outlet.sync_log();
+                        patiently(&self.shared.figures, || self.wal.rejoined())?;
+                    }
                     Step::Persist { .. } | Step::Note { .. } | Step::Release(_) => {}
                 }
             }

@@ -40,9 +40,20 @@ impl Admitted {
     /// About how many bytes it takes in a batch.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let request = &self.0;
-        let fields: usize = request.fields.iter().map(|(n, v)| n.len() + v.len() + 8).sum();
-        request.body.len() + request.path.len() + request.query.len() + fields + 160
+        weight(&self.0)
+    }
+}
+
+/// About how many bytes a request takes in a batch or a forward.
+pub(crate) fn weight(request: &Request) -> usize {
+    let fields: usize = request.fields.iter().map(|(n, v)| n.len() + v.len() + 8).sum();
+    request.body.len() + request.path.len() + request.query.len() + fields + 160
+}
+
+fn weight_of(item: &Item) -> usize {
+    match item {
+        Item::Request(request) => weight(request),
+        Item::Rejoin(_) => 0,
     }
 }
 
@@ -53,6 +64,7 @@ pub struct Admission {
     committee: Committee,
     body_max: usize,
     items_max: usize,
+    bytes_max: usize,
     clock_skew_max: Duration,
 }
 
@@ -65,6 +77,7 @@ impl Admission {
             committee: config.committee,
             body_max: config.limits.body_max,
             items_max: config.limits.batch_items_max,
+            bytes_max: config.limits.batch_bytes_max,
             clock_skew_max: config.limits.clock_skew_max,
         }
     }
@@ -91,7 +104,9 @@ impl Admission {
     #[must_use]
     pub fn judge(&self, batch: &Batch, clock: Option<UnixMillis>) -> bool {
         let timely = clock.is_none_or(|clock| batch.time.distance(clock) <= self.clock_skew_max);
-        let sized = !batch.items.is_empty() && batch.items.len() <= self.items_max;
+        let bytes: usize = batch.items.iter().map(weight_of).sum();
+        let fits = bytes <= self.bytes_max || batch.items.len() == 1;
+        let sized = !batch.items.is_empty() && batch.items.len() <= self.items_max && fits;
         timely && sized && batch.items.iter().all(|item| self.may_order(item))
     }
 

@@ -135,6 +135,10 @@ impl Batcher {
 
     /// The request was executed, or answered before; it no longer waits.
     pub(crate) fn remove(&mut self, request: &Request) -> Option<Waiting> {
+        // Another content under the same salt is a primary's junk: the real request goes on waiting.
+        if self.waiting.get(&request.salt)?.admitted.request().as_ref() != request {
+            return None;
+        }
         let waiting = self.waiting.remove(&request.salt)?;
         let key = ReplayKey::of(waiting.admitted.request());
         if self.running.get(&key) == Some(&request.salt) {

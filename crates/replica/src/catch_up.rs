@@ -2,11 +2,10 @@
 
 use crate::{
     certify::OwnHeadWrong,
-    execute::{Execution, Rules},
+    execute::{Diverged, Execution, Rules},
     message::{Message, Progress, Sync},
     port::{Effect, Reply, Timer},
     record::Recorder,
-    replay::ReplayKey,
     replica::{Effects, Moment, Replica},
     snapshot::Snapshot,
     sync::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX, Piece, Step, by_slot},
@@ -59,7 +58,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             Some(certificate) if certificate.head.size <= size => {
                 verify_stable(self.verifier.policy(), &self.verifier, &certificate)
                     .map_err(|error| format!("own certificate wrong: {error}"))?;
-                self.certifier.restart(Some(certificate));
+                // Nobody waits yet.
+                let _ = self.certifier.restart(Some(certificate));
             }
             Some(_) => return Err("own log is shorter than its certified head".to_owned()),
             None => {}
@@ -116,13 +116,16 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         let (executed, stable) = (self.executed(), self.certifier.stable_slot());
         let progress = Message::Progress(Progress { executed, stable });
         out.push(Effect::Send { to: To::All, message: progress });
-        let ahead = self.peers.iter().max_by_key(|(_, progress)| progress.stable);
-        let ahead = ahead.filter(|(_, progress)| progress.stable > stable).map(|(peer, _)| *peer);
         let moved = (executed, stable) != self.at_last_tick;
         self.at_last_tick = (executed, stable);
-        self.ticks_behind = match ahead {
-            Some(_) if !moved => self.ticks_behind.saturating_add(1),
-            _ => 0,
+        self.ticks_unmoved = if moved { 0 } else { self.ticks_unmoved.saturating_add(1) };
+        // One peer may claim anything; of f + 1 that claim as much, one is right.
+        let mut claims: Vec<Slot> = self.peers.values().map(|progress| progress.stable).collect();
+        claims.sort_unstable_by(|a, b| b.cmp(a));
+        let credible = claims.get(self.config.committee.f()).is_some_and(|claim| *claim > stable);
+        self.ticks_behind = match credible && !moved {
+            true => self.ticks_behind.saturating_add(1),
+            false => 0,
         };
         if !moved && self.votes {
             // Somebody may have missed these: without them the last slots never become stable.
@@ -130,14 +133,21 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                 out.push(Effect::Send { to: To::All, message: Message::Cosign(cosign) });
             }
         }
-        if let Some(peer) = ahead
-            && (self.ticks_behind > 0 || !self.votes)
-            && !self.syncer.is_running()
-        {
-            let message = Message::Sync(Sync::AskCertificate);
-            out.push(Effect::Send { to: To::One(peer), message });
+        if !self.syncer.is_running() && (!moved || !self.votes) {
+            self.ask_for_certificate(stable, out);
         }
         self.rejoin(at, out);
+    }
+
+    /// Asks those that claim to be ahead, one after the other.
+    fn ask_for_certificate(&self, stable: Slot, out: &mut Effects<P>) {
+        let ahead = self.peers.iter().filter(|(_, progress)| progress.stable > stable);
+        let ahead: Vec<ReplicaId> = ahead.map(|(peer, _)| *peer).collect();
+        let turn = usize::try_from(self.ticks_unmoved).unwrap_or(0);
+        if let Some(peer) = turn.checked_rem(ahead.len()).and_then(|turn| ahead.get(turn)) {
+            let message = Message::Sync(Sync::AskCertificate);
+            out.push(Effect::Send { to: To::One(*peer), message });
+        }
     }
 
     /// A peer says how far it is.
@@ -191,7 +201,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     ) {
         let step = match message {
             Sync::Certificate(certificate) => {
-                let far = self.ticks_behind > 0 || !self.votes;
+                let far = self.ticks_unmoved > 0 || !self.votes;
                 if let Some(stable) = self.believe(certificate, far, out) {
                     self.drive(at, protocol::Input::Stable(stable), out);
                 }
@@ -244,13 +254,12 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         match step {
             Step::Idle => return,
             Step::Ask => {}
-            Step::Repeat(slots) => self.repeat(at, slots, out),
-            Step::Store(items) => self.store(items, out),
+            Step::Repeat(from, slots) => self.repeat(at, from, slots, out),
+            Step::Store(from, items) => self.store(from, items, out),
             Step::Install(snapshot) => self.install(at, *snapshot, out),
             Step::Lied { peer, what } => {
                 let charge = if what == "page" { "wrong-page" } else { "wrong-state" };
-                let accusation = Accusation { replica: peer, charge, evidence: Vec::new() };
-                out.push(Effect::Accuse(accusation));
+                out.push(Effect::Accuse(lie(peer, charge)));
             }
             Step::OwnLogWrong => {
                 let reason = "own log corrupt: the certified log holds other entries".to_owned();
@@ -263,9 +272,20 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
 
     /// Executes fetched slots again. What is stored is what this replica executed itself; that it
     /// is the same as the certified entries is what [`Execution::repeat`] checks.
-    fn repeat(&mut self, at: Moment, slots: Vec<Vec<LogItem>>, out: &mut Effects<P>) {
+    ///
+    /// A page proves its entries, not the exchanges behind them: those of a liar lead elsewhere, and
+    /// then this state goes back to where it was, and another peer is asked.
+    fn repeat(
+        &mut self,
+        at: Moment,
+        from: ReplicaId,
+        slots: Vec<Vec<LogItem>>,
+        out: &mut Effects<P>,
+    ) {
+        let Some(execution) = self.execution.as_mut() else { return };
+        let before = execution.checkpoint();
+        let mut results = Vec::new();
         for slot in slots {
-            let Some(execution) = self.execution.as_mut() else { return };
             let next = execution.record().next_index;
             let first = slot.first().and_then(|item| quorate_proof::Entry::parse(&item.entry).ok());
             if first.is_none_or(|entry| entry.index != next) {
@@ -273,19 +293,26 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                 continue;
             }
             match execution.repeat(&slot) {
-                Ok(executed) => {
-                    let recorded = self.recorder.record(executed);
-                    let tickets = self.release(&recorded, out);
-                    let waited = tickets.into_iter().map(|(ticket, index, _)| (ticket, index));
-                    self.transferred.extend(waited);
-                    let (from, items) = (recorded.from, recorded.items.clone());
-                    out.push(Effect::Append { from, items });
-                }
+                Ok(executed) => results.push(executed),
                 Err(diverged) => {
-                    self.halt(format!("the certified log cannot be executed: {diverged}"), out);
+                    execution.roll_back(before);
+                    self.diverged(from, &diverged, out);
                     return;
                 }
             }
+        }
+        for executed in results {
+            for fresh in &executed.fresh {
+                if let quorate_proof::EntryKind::Rejoin(replica) = fresh.kind {
+                    self.offers.remove(&replica);
+                }
+            }
+            let recorded = self.recorder.record(executed);
+            let tickets = self.release(&recorded);
+            let waited = tickets.into_iter().map(|(ticket, index, _)| (ticket, index));
+            self.transferred.extend(waited);
+            let (from, items) = (recorded.from, recorded.items.clone());
+            out.push(Effect::Append { from, items });
         }
         if self.syncer.is_fetched()
             && let Some(target) = self.syncer.target().cloned()
@@ -295,18 +322,43 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     }
 
     /// Stores proven entries whose exchanges are theirs, without executing them.
-    fn store(&mut self, items: Vec<LogItem>, out: &mut Effects<P>) {
+    fn store(&mut self, peer: ReplicaId, items: Vec<LogItem>, out: &mut Effects<P>) {
         let rules = Rules::from(&self.config);
         if !items.iter().all(|item| rules.exchange_holds(item)) {
-            // The entries are right and the exchanges are not: the session starts over elsewhere.
-            self.syncer.finish();
+            out.push(Effect::Accuse(lie(peer, "wrong-page")));
+            self.syncer.rewind(self.recorder.frontier());
             return;
         }
+        self.before_store.get_or_insert_with(|| self.recorder.frontier().clone());
         let from = Index(self.recorder.frontier().size());
         self.extend_frontier(&items);
         out.push(Effect::Append { from, items: Arc::new(items) });
         if self.syncer.is_fetched() {
             self.syncer.stored();
+        }
+    }
+
+    /// What a peer sent under certified entries leads elsewhere: it lied, unless f + 1 peers send
+    /// the same; then this replica cannot execute what the others did (P8).
+    fn diverged(&mut self, from: ReplicaId, diverged: &Diverged, out: &mut Effects<P>) {
+        out.push(Effect::Accuse(lie(from, "wrong-page")));
+        if self.syncer.blame(from) {
+            self.halt(format!("the certified log cannot be executed: {diverged}"), out);
+        } else {
+            self.syncer.rewind(self.recorder.frontier());
+        }
+    }
+
+    /// Nobody leads on from what was stored without being executed: the log goes back to what was,
+    /// and the transfer begins anew when this replica still lags.
+    pub(crate) fn give_up_transfer(&mut self, at: Moment, out: &mut Effects<P>) {
+        self.syncer.finish();
+        if let Some(frontier) = self.before_store.take() {
+            out.push(Effect::Truncate { size: frontier.size() });
+            self.recorder = Recorder::new(frontier);
+        }
+        if let Some(stable) = self.execute_decided(out) {
+            self.drive(at, protocol::Input::Stable(stable), out);
         }
     }
 
@@ -317,12 +369,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         }
         let (snapshot, target) = (Arc::new(snapshot.clone()), snapshot.certificate);
         self.keep(snapshot.clone());
-        let replay = self.execution.as_ref().map(|execution| execution.replay());
-        let answered = self.batcher.take_answered(|request| {
-            let seen = replay?.lookup(&ReplayKey::of(request))?;
-            (seen.salt == request.salt).then_some(seen.index)
-        });
-        self.transferred.extend(answered);
+        self.before_store = None;
         out.push(Effect::Snapshot(snapshot));
         self.arrive(at, target, out);
     }
@@ -331,16 +378,24 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     fn arrive(&mut self, at: Moment, target: Arc<StableCertificate>, out: &mut Effects<P>) {
         self.syncer.finish();
         let reached = self.execution.as_ref().map(|execution| *execution.record());
+        if reached.is_none_or(|record| record.slot < target.slot()) {
+            // What was fetched was not executed; the next tick begins anew.
+            return;
+        }
         if reached.is_some_and(|record| record.slot == target.slot() && record != target.record) {
             let OwnHeadWrong(slot) = OwnHeadWrong(target.slot());
             self.halt(format!("slot {slot}: the certified log leads to another state"), out);
             return;
         }
         if target.slot() > self.certifier.stable_slot() {
-            self.certifier.restart(Some(target.clone()));
+            let waited = self.certifier.restart(Some(target.clone()));
+            self.transferred.extend(waited);
             out.push(Effect::Certify(target.clone()));
             self.drive(at, protocol::Input::Installed(Stable::certified(target)), out);
         }
+        let replay = self.execution.as_ref().map(|execution| execution.replay());
+        let answered = self.batcher.take_answered(|request| replay?.answered(request));
+        self.transferred.extend(answered);
         for (ticket, index) in std::mem::take(&mut self.transferred) {
             out.push(Effect::Reply { ticket, reply: Reply::Earlier(index) });
         }
@@ -379,4 +434,9 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             out.push(Effect::Send { to: To::All, message: Message::RejoinOffer(rejoin) });
         }
     }
+}
+
+/// A lie told over an authenticated link: known to this replica, proof to nobody else.
+fn lie(replica: ReplicaId, charge: &'static str) -> Accusation {
+    Accusation { replica, charge, evidence: Vec::new() }
 }

@@ -232,11 +232,18 @@ impl Certifier {
     }
 
     /// Starts over from a certified slot whose state was installed or recovered.
-    pub(crate) fn restart(&mut self, stable: Option<Arc<StableCertificate>>) {
+    /// Gives back the gateways that wait for entries up to there.
+    pub(crate) fn restart(
+        &mut self,
+        stable: Option<Arc<StableCertificate>>,
+    ) -> Vec<(Ticket, Index)> {
         self.stable = stable;
-        let slot = self.stable_slot();
-        self.open.retain(|open, _| *open > slot);
-        self.early.retain(|early, _| *early > slot);
+        let above = self.stable_slot().next();
+        let later = self.open.split_off(&above);
+        let settled = std::mem::replace(&mut self.open, later);
+        self.early = self.early.split_off(&above);
+        let tickets = settled.into_values().flat_map(|open| open.tickets);
+        tickets.map(|(ticket, index, _)| (ticket, index)).collect()
     }
 
     /// The cosignature again, for peers that may have missed it.

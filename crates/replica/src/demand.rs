@@ -4,7 +4,7 @@
 //! all, so that all expect it; after the whole, this replica wants another view.
 
 use crate::{
-    admit::Proposal,
+    admit::{Proposal, weight},
     batch::{Source, Unplaced},
     message::Message,
     port::{Effect, Reply, Submission, Ticket, Timer},
@@ -14,6 +14,9 @@ use crate::{
 use quorate_protocol::{self as protocol, Accusation, Protocol, To};
 use quorate_types::{Batch, Index, Refusal, Rejoin, ReplicaId, Request, Time};
 use std::sync::Arc;
+
+/// Bytes of requests in one forward, about; a single larger one goes alone.
+const FORWARD_BYTES_MAX: usize = 4 << 20;
 
 impl<P: Protocol<Command = Batch>> Replica<P> {
     pub(crate) fn submit(
@@ -96,11 +99,10 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     }
 
     fn is_executed(&self, request: &Request) -> bool {
-        let seen = self
-            .execution
-            .as_ref()
-            .and_then(|execution| execution.replay().lookup(&ReplayKey::of(request)));
-        seen.is_some_and(|seen| seen.salt == request.salt)
+        let Some(execution) = &self.execution else { return false };
+        let keys = [ReplayKey::of(request), ReplayKey::salted(&request.salt)];
+        let mut seen = keys.iter().filter_map(|key| execution.replay().lookup(key));
+        seen.any(|seen| seen.salt == request.salt)
     }
 
     /// Gives requests to whoever leads.
@@ -110,10 +112,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                 requests.iter().for_each(|request| self.batcher.enqueue(request.salt));
             }
             Some(primary) => {
-                for part in requests.chunks(FORWARD_MAX) {
-                    let message = Message::Forward(part.to_vec());
-                    out.push(Effect::Send { to: To::One(primary), message });
-                }
+                forward(&To::One(primary), requests, out);
             }
             // A view change runs: everything that waits is handed on when a view is entered.
             None => {}
@@ -142,21 +141,32 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         self.patience_armed = false;
         let (Some(primary), true) = (self.primary, self.votes) else { return };
         let patience = self.config.limits.patience;
-        let waited = |since: Time, entered: Time| at.now.since(since.max(entered));
         let entered = self.entered;
-        let mut spread = Vec::new();
-        let mut ignored = self.offers.values().any(|since| waited(*since, entered) >= patience);
+        let waited = |since: Time| at.now.since(since.max(entered));
+        let (mut to_all, mut to_primary) = (Vec::new(), Vec::new());
+        let mut ignored = false;
         for waiting in self.batcher.waiting_mut() {
-            let waited = waited(waiting.since, entered);
-            if waited >= patience / 2 && !waiting.spread && waiting.ticket.is_some() {
-                waiting.spread = true;
+            let waited = waited(waiting.since);
+            if waited >= patience / 2 && !waiting.spread {
+                // One that a peer forwarded may never have reached the primary.
+                let own = waiting.ticket.is_some();
+                let spread = if own { &mut to_all } else { &mut to_primary };
                 spread.push(waiting.admitted.request().clone());
+                waiting.spread = true;
             }
             ignored |= waited >= patience;
         }
-        for part in spread.chunks(FORWARD_MAX) {
-            out.push(Effect::Send { to: To::All, message: Message::Forward(part.to_vec()) });
+        for offer in self.offers.values_mut() {
+            let waited = waited(offer.since);
+            if waited >= patience / 2 && !offer.passed_on {
+                offer.passed_on = true;
+                let message = Message::RejoinOffer(offer.rejoin.clone());
+                out.push(Effect::Send { to: To::One(primary), message });
+            }
+            ignored |= waited >= patience;
         }
+        forward(&To::All, to_all, out);
+        forward(&To::One(primary), to_primary, out);
         // Said again as long as it is so: the engine forgets a suspicion that few share.
         if ignored && primary != self.config.me {
             self.drive(at, protocol::Input::Suspect, out);
@@ -187,17 +197,61 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         rejoin: Rejoin,
         out: &mut Effects<P>,
     ) {
-        let known = self.rejoined.get(&via) == Some(&rejoin.nonce);
-        if known || rejoin.replica != via || !self.admission.may_rejoin(&rejoin) {
+        let replica = rejoin.replica;
+        let known = self.rejoined.get(&replica) == Some(&rejoin.nonce);
+        if known || !self.admission.may_rejoin(&rejoin) {
             return;
         }
-        self.offers.entry(via).or_insert(at.now);
+        let fresh = Offer { rejoin: rejoin.clone(), since: at.now, passed_on: via != replica };
+        let offer = self.offers.entry(replica).or_insert(fresh);
+        offer.rejoin = rejoin.clone();
         if self.leads() {
             self.batcher.enqueue_rejoin(rejoin);
-        } else if self.primary == Some(via) {
+        } else if self.primary == Some(replica) {
             self.drive(at, protocol::Input::Suspect, out);
         }
     }
+
+    /// A view is entered: its primary has all the patience for what waits.
+    pub(crate) fn expect_anew(&mut self, now: Time) {
+        self.batcher.waiting_mut().for_each(|waiting| waiting.spread = false);
+        for offer in self.offers.values_mut() {
+            (offer.since, offer.passed_on) = (now, false);
+        }
+    }
+}
+
+/// A rejoin that waits to be ordered. The reports in it bind the replica, so anybody may pass it
+/// on.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    pub(crate) rejoin: Rejoin,
+    since: Time,
+    passed_on: bool,
+}
+
+/// Sends requests, in messages that every link carries.
+fn forward<P: Protocol<Command = Batch>>(
+    to: &To,
+    requests: Vec<Arc<Request>>,
+    out: &mut Effects<P>,
+) {
+    let (mut part, mut bytes) = (Vec::new(), 0_usize);
+    let mut send = |part: Vec<Arc<Request>>| {
+        if !part.is_empty() {
+            out.push(Effect::Send { to: to.clone(), message: Message::Forward(part) });
+        }
+    };
+    for request in requests {
+        let next = weight(&request);
+        if part.len() >= FORWARD_MAX || bytes.saturating_add(next) > FORWARD_BYTES_MAX {
+            send(std::mem::take(&mut part));
+            bytes = 0;
+        }
+        bytes = bytes.saturating_add(next);
+        part.push(request);
+    }
+    send(part);
 }
 
 fn nanos(duration: std::time::Duration) -> u64 {

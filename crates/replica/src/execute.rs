@@ -88,6 +88,13 @@ pub struct Executed {
     pub(crate) state: Digest,
 }
 
+/// A state to return to.
+pub(crate) struct Checkpoint {
+    state: State,
+    replay: ReplayTable,
+    record: StateRecord,
+}
+
 /// What became of one item of a batch.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
@@ -180,6 +187,18 @@ impl Execution {
     #[must_use]
     pub fn replay(&self) -> &ReplayTable {
         &self.replay
+    }
+
+    /// The state now, to return to with [`Self::roll_back`].
+    pub(crate) fn checkpoint(&self) -> Checkpoint {
+        Checkpoint { state: self.state.clone(), replay: self.replay.clone(), record: self.record }
+    }
+
+    /// Forgets everything since a checkpoint.
+    pub(crate) fn roll_back(&mut self, to: Checkpoint) {
+        self.state = to.state;
+        self.replay = to.replay;
+        self.record = to.record;
     }
 
     /// Gives back the service, for a state that replaces this one.
@@ -296,32 +315,35 @@ impl Execution {
     ) -> Outcome {
         let asked = fingerprint(request);
         let mut key = ReplayKey::of(request);
-        let mut seen = self.replay.lookup(&key);
-        let reused = seen.is_some_and(|first| first.fingerprint != asked);
-        if reused {
+        let first = self.replay.lookup(&key);
+        let reused = first.is_some_and(|first| first.fingerprint != asked);
+        let late = first.is_none() && !created_in_window(request, time);
+        let seen = if reused || late {
+            // Answered under the salt alone, so that the key's first request keeps its place.
             key = ReplayKey::salted(&request.salt);
-            seen = self.replay.lookup(&key).filter(|first| first.fingerprint == asked);
-        }
-        if let Some(first) = seen {
-            return Outcome { request: request.clone(), index: first.index, fresh: false };
+            self.replay.lookup(&key)
+        } else {
+            first
+        };
+        if let Some(seen) = seen.filter(|seen| seen.fingerprint == asked) {
+            return Outcome { request: request.clone(), index: seen.index, fresh: false };
         }
         let index = self.record.next_index;
         let signed = request.signature.is_some();
-        let (response, remembered) = if reused {
-            (key_reused(), true)
-        } else if !created_in_window(request, time) {
-            key = ReplayKey::salted(&request.salt);
-            (signature_outside_window(), true)
-        } else if signed && self.replay.is_full(time) {
-            (replay_table_full(), false)
-        } else {
-            (self.serve(request, index, time), true)
+        let full = signed && self.replay.is_full(time);
+        let response = match (reused, late, full) {
+            (true, ..) => key_reused(),
+            (_, true, _) => signature_outside_window(),
+            (.., true) => replay_table_full(),
+            _ => self.serve(request, index, time),
         };
+        let executed = !(reused || late || full);
         let (exchange, digest) = self.exchange(request, response);
-        if remembered {
+        // A record is never replaced, and a request refused for lack of room may come again.
+        if seen.is_none() && (executed || reused || late) {
             let salt = request.salt;
             // An answer under the salt alone needs no long memory: nothing was executed.
-            let signed = signed && key == ReplayKey::of(request);
+            let signed = signed && executed;
             let seen = Seen { index, time, salt, fingerprint: asked, exchange: digest, signed };
             self.replay.insert(key, &seen);
         }

@@ -95,8 +95,8 @@ pub enum Effect<P: Protocol> {
         /// What to keep.
         record: P::Record,
     },
-    /// The replica has rejoined after a lost disk: remember it, durably, before any later effect
-    /// (`Wal::rejoined`).
+    /// The replica has rejoined after a lost disk: sync the log, then remember the rejoin, durably,
+    /// before any later effect (`Wal::rejoined`).
     Rejoined,
     /// Sync the log, then drop records of the write-ahead log as `Wal::rotate` does.
     Forget {

@@ -119,6 +119,17 @@ impl ReplayTable {
         Seen::from_wire(self.map.get(key.0.0)?, 1024).ok()
     }
 
+    /// Where the very same request was answered before, under its key or under its salt.
+    #[must_use]
+    pub fn answered(&self, request: &Request) -> Option<Index> {
+        let asked = quorate_proof::fingerprint(request);
+        [ReplayKey::of(request), ReplayKey::salted(&request.salt)]
+            .iter()
+            .filter_map(|key| self.lookup(key))
+            .find(|seen| seen.fingerprint == asked)
+            .map(|seen| seen.index)
+    }
+
     /// Whether there is no room for one more signed request (its caller answers 503).
     #[must_use]
     pub fn is_full(&self, now: UnixMillis) -> bool {
@@ -139,15 +150,24 @@ impl ReplayTable {
             if *entry.key() >= oldest {
                 break;
             }
+            let index = *entry.key();
             for key in entry.remove() {
-                self.map.delete(key.0.0);
+                self.forget(key, index);
             }
         }
         while let Some(entry) = self.signed.first_entry() {
             if *entry.key() >= oldest || is_young(entry.get().0, now) {
                 break;
             }
-            let (_, key) = entry.remove();
+            let (index, (_, key)) = entry.remove_entry();
+            self.forget(key, index);
+        }
+    }
+
+    /// Drops a key, unless a later entry stands under it: what a restored table would not queue
+    /// under the earlier one must not be dropped with it either.
+    fn forget(&mut self, key: ReplayKey, index: Index) {
+        if self.lookup(&key).is_some_and(|seen| seen.index == index) {
             self.map.delete(key.0.0);
         }
     }

@@ -5,6 +5,7 @@ use crate::{
     batch::Batcher,
     certify::{Answer, Certifier, OwnHeadWrong, Stabilised},
     config::Config,
+    demand::Offer,
     execute::{Execution, Rules},
     message::{Cosign, Message, Progress},
     order::Ordered,
@@ -19,8 +20,7 @@ use quorate_proof::{Frontier, leaf_hash};
 use quorate_protocol::{self as protocol, Accusation, Outbox, Protocol, Stable, To};
 use quorate_service::Service;
 use quorate_types::{
-    Batch, Digest, Index, Item, Refusal, ReplicaId, Slot, StableCertificate, Time, UnixMillis,
-    View, Wire,
+    Batch, Digest, Index, Item, ReplicaId, Slot, StableCertificate, Time, UnixMillis, View, Wire,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -84,12 +84,17 @@ pub struct Replica<P: Protocol<Command = Batch>> {
     pub(crate) fill: Slot,
     /// The nonce of each replica's last ordered rejoin: a repeated offer is not ordered again.
     pub(crate) rejoined: BTreeMap<ReplicaId, Digest>,
-    /// Since when replicas that lost their disks wait to be ordered back in.
-    pub(crate) offers: BTreeMap<ReplicaId, Time>,
+    /// Replicas that lost their disks and wait to be ordered back in.
+    pub(crate) offers: BTreeMap<ReplicaId, Offer>,
     /// Gateways that wait for entries which came by state transfer.
     pub(crate) transferred: Vec<(Ticket, Index)>,
     pub(crate) at_last_tick: (Slot, Slot),
+    /// Ticks without any progress of this replica.
+    pub(crate) ticks_unmoved: u32,
+    /// Those among them in which f + 1 others claimed to be ahead.
     pub(crate) ticks_behind: u32,
+    /// The log's right edge before anything was stored ahead of execution.
+    pub(crate) before_store: Option<Frontier>,
     ready: bool,
 }
 
@@ -150,7 +155,9 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             offers: BTreeMap::new(),
             transferred: Vec::new(),
             at_last_tick: (Slot(0), Slot(0)),
+            ticks_unmoved: 0,
             ticks_behind: 0,
+            before_store: None,
             ready: false,
             config,
         }
@@ -225,7 +232,9 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             Input::Timer(Timer::Patience) => self.lose_patience(at, out),
             Input::Timer(Timer::Progress) => self.tick(at, out),
             Input::Timer(Timer::Sync) => {
-                self.syncer.retry();
+                if self.syncer.retry() {
+                    self.give_up_transfer(at, out);
+                }
                 self.ask(out);
             }
             Input::Link { peer, up } => self.link(at, peer, up, out),
@@ -404,8 +413,11 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         self.primary = Some(primary);
         self.entered = at.now;
         out.push(Effect::View { view, primary: Some(primary) });
+        self.expect_anew(at.now);
         if primary == self.config.me {
             self.batcher.enqueue_all();
+            let offers = self.offers.values().map(|offer| offer.rejoin.clone());
+            offers.for_each(|rejoin| self.batcher.enqueue_rejoin(rejoin));
         } else {
             self.batcher.stop_leading();
             let own = self.batcher.oldest(self.config.limits.waiting_per_peer_max);
@@ -455,7 +467,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     fn publish(&mut self, recorded: Recorded, out: &mut Effects<P>) -> Option<Stable> {
         let slot = recorded.slot();
         let (from, items) = (recorded.from, recorded.items.clone());
-        let tickets = self.release(&recorded, out);
+        let tickets = self.release(&recorded);
         self.consider_snapshot(&recorded);
         out.push(Effect::Append { from, items });
         let cosign = self.certifier.open(recorded, tickets);
@@ -471,21 +483,12 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     }
 
     /// The gateways that wait for a slot's requests, which wait no longer to be ordered.
-    pub(crate) fn release(
-        &mut self,
-        recorded: &Recorded,
-        out: &mut Effects<P>,
-    ) -> Vec<(Ticket, Index, bool)> {
+    pub(crate) fn release(&mut self, recorded: &Recorded) -> Vec<(Ticket, Index, bool)> {
         let mut tickets = Vec::new();
         for outcome in &recorded.outcomes {
             let Some(waiting) = self.batcher.remove(&outcome.request) else { continue };
             let Some(ticket) = waiting.ticket else { continue };
-            // A primary may have ordered other content under the salt of this request.
-            if waiting.admitted.request() == &outcome.request {
-                tickets.push((ticket, outcome.index, outcome.fresh));
-            } else {
-                out.push(Effect::Reply { ticket, reply: Reply::Refused(altered()) });
-            }
+            tickets.push((ticket, outcome.index, outcome.fresh));
         }
         tickets
     }
@@ -628,13 +631,4 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         items.iter().for_each(|item| frontier.push(leaf_hash(item.entry.as_bytes())));
         self.recorder = Recorder::new(frontier);
     }
-}
-
-fn altered() -> Refusal {
-    Refusal::new(
-        503,
-        "request-altered",
-        "a replica ordered other content in place of this request; send it again",
-    )
-    .retry_after(1)
 }

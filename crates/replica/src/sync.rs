@@ -14,7 +14,7 @@ use quorate_crypto::Verifier;
 use quorate_proof::{Entry, Frontier, leaf_hash, root_from_path, verify_stable};
 use quorate_service::Cursor;
 use quorate_types::{
-    Committee, Digest, Head, Index, LogItem, ReplicaId, Slot, StableCertificate, Wire,
+    Committee, Digest, Head, Index, LogItem, ReplicaId, Slot, StableCertificate, Tally, Wire,
 };
 use std::sync::Arc;
 
@@ -132,6 +132,8 @@ struct Session {
     pending: Vec<LogItem>,
     /// Whether the log was stored further than it is executed.
     stored: bool,
+    /// Peers whose pages could not be executed.
+    blamed: Tally,
     /// Questions that nobody answered since the last answer.
     unanswered: u32,
 }
@@ -143,10 +145,10 @@ pub(crate) enum Step {
     Idle,
     /// Ask for the next piece.
     Ask,
-    /// Execute these slots again, each with all its items.
-    Repeat(Vec<Vec<LogItem>>),
-    /// Store these items.
-    Store(Vec<LogItem>),
+    /// Execute these slots of that peer again, each with all its items.
+    Repeat(ReplicaId, Vec<Vec<LogItem>>),
+    /// Store these items of that peer.
+    Store(ReplicaId, Vec<LogItem>),
     /// All of the snapshot is here.
     Install(Box<Snapshot>),
     /// The peer answered wrongly; another one is asked.
@@ -177,7 +179,9 @@ impl Syncer {
 
     /// Whether commits must wait, because the state is about to be replaced.
     pub(crate) fn replaces_state(&self) -> bool {
-        self.session.as_ref().is_some_and(|s| matches!(s.phase, Phase::Store | Phase::State { .. }))
+        self.session
+            .as_ref()
+            .is_some_and(|s| s.stored || matches!(s.phase, Phase::Store | Phase::State { .. }))
     }
 
     /// The head that the running transfer goes to.
@@ -193,12 +197,29 @@ impl Syncer {
         }
         let phase = if lag > self.snapshot_lag { Phase::Manifest } else { Phase::Repeat };
         let (peer, frontier, pending) = (self.turn(), own.clone(), Vec::new());
-        let (stored, unanswered) = (false, 0);
-        let session = Session { target, phase, peer, frontier, pending, stored, unanswered };
+        let (stored, unanswered, blamed) = (false, 0, Tally::new(self.committee));
+        let session =
+            Session { target, phase, peer, frontier, pending, stored, blamed, unanswered };
         self.session = Some(session);
     }
 
-    /// Ends the session: its target was reached.
+    /// Goes back to what is really held, and to the next peer: what was fetched is of no use.
+    pub(crate) fn rewind(&mut self, own: &Frontier) {
+        if let Some(session) = &mut self.session {
+            session.frontier = own.clone();
+            session.pending.clear();
+        }
+        self.retry();
+    }
+
+    /// Notes that a peer's page cannot be executed; `true` once f + 1 peers sent such.
+    pub(crate) fn blame(&mut self, peer: ReplicaId) -> bool {
+        let Some(session) = &mut self.session else { return false };
+        session.blamed.add(peer);
+        session.blamed.has_one_correct()
+    }
+
+    /// Ends the session: its target was reached, or given up.
     pub(crate) fn finish(&mut self) {
         self.session = None;
     }
@@ -224,22 +245,25 @@ impl Syncer {
 
     /// Nobody answered in time: ask another peer. A snapshot that nobody offers, or goes on
     /// offering, is given up for the log alone, which leads to the same state.
-    pub(crate) fn retry(&mut self) {
+    ///
+    /// `true` when nobody leads on from what was stored: then the session must be given up.
+    pub(crate) fn retry(&mut self) -> bool {
         let peer = self.turn();
         let everybody = u32::try_from(self.committee.n()).unwrap_or(u32::MAX);
-        let Some(session) = &mut self.session else { return };
+        let Some(session) = &mut self.session else { return false };
         session.peer = peer;
         session.unanswered = session.unanswered.saturating_add(1);
         if session.unanswered >= everybody {
             session.unanswered = 0;
             match session.phase {
                 // Items stored without being executed need a snapshot: only it leads on.
-                Phase::Manifest if session.stored => {}
+                Phase::Manifest if session.stored => return true,
                 Phase::Manifest => session.phase = Phase::Repeat,
                 Phase::State { .. } => session.phase = Phase::Manifest,
                 Phase::Repeat | Phase::Store => {}
             }
         }
+        false
     }
 
     /// Takes a page: what it completes is to be executed, or stored.
@@ -262,7 +286,7 @@ impl Syncer {
         }
         if matches!(session.phase, Phase::Store) {
             session.stored = true;
-            return Step::Store(page.items);
+            return Step::Store(from, page.items);
         }
         session.pending.extend(page.items);
         let whole = session.frontier.size() == session.target.head.size;
@@ -270,7 +294,7 @@ impl Syncer {
         if !whole {
             session.pending = slots.pop().unwrap_or_default();
         }
-        Step::Repeat(slots)
+        Step::Repeat(from, slots)
     }
 
     /// Whether everything up to the target's size was fetched.

@@ -251,7 +251,10 @@ impl Process {
             Effect::Note { slot, record } => {
                 self.wal.append(slot, &record.to_wire()).map_err(|e| text(&e))?;
             }
-            Effect::Rejoined => self.wal.rejoined().map_err(|e| text(&e))?,
+            Effect::Rejoined => {
+                self.log.sync().map_err(|e| text(&e))?;
+                self.wal.rejoined().map_err(|e| text(&e))?;
+            }
             Effect::Forget { below } => {
                 self.log.sync().map_err(|e| text(&e))?;
                 self.wal.rotate(below).map_err(|e| text(&e))?;

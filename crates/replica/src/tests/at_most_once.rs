@@ -124,3 +124,37 @@ fn agreed_time_is_strictly_increasing_whatever_primaries_propose() {
     execution.execute(Ordered::new(next, None));
     assert_eq!(execution.record().time, UnixMillis(GENESIS.0 + 102));
 }
+
+#[test]
+fn a_late_signature_proposed_twice_is_answered_once() {
+    let mut execution = execution();
+    let late = signed(1, GENESIS.seconds() - 1_000);
+    let first = slot(&mut execution, 1, std::slice::from_ref(&late));
+    assert_eq!(status(&first, 0), 401);
+    let again = slot(&mut execution, 2, &[late]);
+    assert_eq!((again.outcomes[0].index, again.outcomes[0].fresh), (Index(1), false));
+}
+
+/// A table that overwrote a record would drop it at another time than one restored from its map.
+#[test]
+fn rule_11_a_restored_table_forgets_at_the_same_entries_as_one_that_never_stopped() {
+    let mut original = execution();
+    let late = signed(1, GENESIS.seconds() - 1_000);
+    let unkeyed = Request { fields: Vec::new(), salt: Salt([3; 16]), ..put(3, "u", "v") };
+    let reused = Request { salt: Salt([3; 16]), ..put(4, "a", "other") };
+    slot(&mut original, 1, &[late.clone(), put(4, "a", "v"), unkeyed]);
+    slot(&mut original, 2, &[late, reused.clone(), reused]);
+    let mut restored = Execution::restore(
+        Box::new(Kv),
+        Rules::from(&config()),
+        *original.record(),
+        original.state().clone(),
+        original.replay().map().clone(),
+    )
+    .unwrap();
+    for n in 10..40 {
+        slot(&mut original, n.into(), &[put(n, "b", "w")]);
+        slot(&mut restored, n.into(), &[put(n, "b", "w")]);
+        assert_eq!(original.record(), restored.record(), "after entry {n}");
+    }
+}

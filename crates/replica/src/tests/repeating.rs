@@ -94,3 +94,20 @@ fn a_snapshot_with_another_content_than_its_certificate_names_is_refused() {
     assert!(restored.is_err());
     assert!(Snapshot::read(b"", &[]).is_err());
 }
+
+#[test]
+fn rule_12_a_state_that_a_liar_led_astray_goes_back_to_where_it_was() {
+    let (log, _, written) = written(3);
+    let mut slots = by_slot(log[1..].to_vec());
+    let mut execution = execution();
+    execution.repeat(&slots[0]).unwrap();
+    let before = execution.checkpoint();
+    let record = *execution.record();
+    let mut forged = slots[1].clone();
+    forged[0].exchange = None;
+    assert!(execution.repeat(&forged).is_err());
+    execution.roll_back(before);
+    assert_eq!(*execution.record(), record);
+    slots.drain(1..).for_each(|slot| drop(execution.repeat(&slot).unwrap()));
+    assert_eq!(execution.record(), written.record());
+}
