@@ -22,7 +22,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 /// What stands between the replica and its links. A development cluster may be told to break it.
 pub(crate) trait Edge<M>: Send {
@@ -225,7 +225,7 @@ where
                 return;
             }
             Effect::Ready(ready) => {
-                debug!(ready, "readiness changed");
+                info!(ready, "readiness changed");
                 standing.set_ready(ready);
                 return;
             }

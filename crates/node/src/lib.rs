@@ -18,7 +18,7 @@
 //! | `peers`, `inbox` | what waits for the driver, bounded and fair |
 //! | `driver` | the thread that runs the replica |
 //! | `barrier` | nothing leaves before what it rests on is durable |
-//! | `outlet`, `replies`, `snapshots` | where effects go |
+//! | `outlet`, `replies`, `snapshots`, `pages` | where effects go |
 //! | `backend`, `published`, `standing` | the replica as gateway and operators see it |
 //! | `faults`, `edge` | faults that operators of development clusters inject |
 //! | `fatal` | the end that cannot be masked |
@@ -38,6 +38,7 @@ pub mod init;
 mod link;
 pub mod member;
 mod outlet;
+mod pages;
 mod peers;
 mod published;
 mod recovery;

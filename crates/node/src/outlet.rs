@@ -1,19 +1,20 @@
 //! What the replica's effects do to the world: the log of entries, the links, the gateway.
 
 use crate::{
-    barrier, fatal::Fatal, faults::Faults, link::Links, replies::Replies, snapshots::SnapshotSaver,
+    barrier, fatal::Fatal, faults::Faults, link::Links, pages::PageSender, replies::Replies,
+    snapshots::SnapshotSaver,
 };
 use bytes::Bytes;
-use quorate_ledger::{DiskError, FileDisk, Log, LogError, LogReader};
+use quorate_ledger::{DiskError, FileDisk, Log, LogError};
 use quorate_protocol::To;
-use quorate_replica::{Reply, Snapshot, Ticket, message::Page, sync};
+use quorate_replica::{Reply, Snapshot, Ticket};
 use quorate_types::{Index, LogItem, ReplicaId, StableCertificate};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
-use tracing::{debug, warn};
+use tracing::warn;
 
 /// How long a full disk is left alone before the next attempt.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
@@ -44,13 +45,12 @@ pub(crate) struct Outlet {
     me: ReplicaId,
     n: u16,
     log: Arc<LogWriter>,
-    reader: LogReader<FileDisk>,
     links: Links,
     faults: Arc<Faults>,
     replies: Arc<Replies>,
     snapshots: SnapshotSaver,
     fatal: Fatal,
-    encode_page: fn(Page) -> Vec<u8>,
+    pages: PageSender,
 }
 
 /// The log of entries, with the rule that one sync runs at a time.
@@ -87,20 +87,18 @@ pub(crate) struct Parts {
     pub(crate) me: ReplicaId,
     pub(crate) n: u16,
     pub(crate) log: Arc<LogWriter>,
-    pub(crate) reader: LogReader<FileDisk>,
     pub(crate) links: Links,
     pub(crate) faults: Arc<Faults>,
     pub(crate) replies: Arc<Replies>,
     pub(crate) snapshots: SnapshotSaver,
     pub(crate) fatal: Fatal,
-    pub(crate) encode_page: fn(Page) -> Vec<u8>,
+    pub(crate) pages: PageSender,
 }
 
 impl Outlet {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { me, n, log, reader, links, faults, replies, snapshots, fatal, encode_page } =
-            parts;
-        Self { me, n, log, reader, links, faults, replies, snapshots, fatal, encode_page }
+        let Parts { me, n, log, links, faults, replies, snapshots, fatal, pages } = parts;
+        Self { me, n, log, links, faults, replies, snapshots, fatal, pages }
     }
 
     fn append(&self, from: Index, items: &[LogItem]) {
@@ -140,15 +138,6 @@ impl Outlet {
             To::One(replica) => one(*replica),
         }
     }
-
-    fn send_page(&self, to: ReplicaId, from: Index, size: u64) {
-        let item = |index| self.reader.item(index).ok().flatten();
-        let path = |index, size| self.reader.path(index, size).ok().flatten();
-        match sync::page(from, size, item, path) {
-            Some(page) => self.send(&To::One(to), &(self.encode_page)(page).into()),
-            None => debug!(%to, %from, size, "a page was asked for that is not in the log"),
-        }
-    }
 }
 
 impl barrier::Outlet<Action> for Outlet {
@@ -171,7 +160,7 @@ impl barrier::Outlet<Action> for Outlet {
             }
             Action::Snapshot(snapshot) => self.snapshots.save(snapshot),
             Action::Send { to, bytes } => self.send(&to, &bytes),
-            Action::SendPage { to, from, size } => self.send_page(to, from, size),
+            Action::SendPage { to, from, size } => self.pages.send(to, from, size),
             Action::Reply { ticket, reply } => self.replies.answer(ticket, reply),
             Action::Halt(reason) => self.fatal.end("halted", reason),
         }

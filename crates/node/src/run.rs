@@ -11,6 +11,7 @@ use crate::{
     inbox::{Inbox, Notice},
     link::{Links, Peer, tls::Identity},
     outlet::{self, LogWriter, Outlet},
+    pages::{PageSender, Pages},
     peers::FromPeers,
     published::Published,
     recovery::{self, Opened},
@@ -211,7 +212,7 @@ impl Assembled {
         let Opened { wal, log, snapshots, recovered } = recovery::open(config)?;
         let (service, coverage) = service(config)?;
         let (me, n) = (config.me(), config.committee().n());
-        let replica_config = replica_config(config, coverage.clone());
+        let replica = replica(config, keys, service, coverage.clone())?;
         let inbox = Arc::new(Inbox::new(n, config.file().ordering.waiting_max));
         let figures = Arc::new(BarrierFigures::default());
         let standing = Arc::new(Standing::new(Arc::clone(&figures)));
@@ -219,38 +220,24 @@ impl Assembled {
         let faults = Arc::new(Faults::new(&Handle::current(), links.clone()));
         let (reader, log) = (log.reader(), Arc::new(LogWriter::new(log)));
         let saver = SnapshotSaver::start(snapshots, Arc::clone(&log), fatal.clone());
+        let pages = PageSender::start(Pages {
+            reader: reader.clone(),
+            links: links.clone(),
+            faults: Arc::clone(&faults),
+            encode: |page| Exchanged::Sync(Sync::Page(page)).to_wire(),
+        });
         let replies = Arc::new(Replies::default());
         let outlet = Outlet::new(outlet::Parts {
             me,
             n: u16::try_from(n).unwrap_or(u16::MAX),
             log: Arc::clone(&log),
-            reader: reader.clone(),
             links: links.clone(),
             faults: Arc::clone(&faults),
             replies: Arc::clone(&replies),
             snapshots: saver.map_err(thread_failed)?,
             fatal: fatal.clone(),
-            encode_page: |page| Exchanged::Sync(Sync::Page(page)).to_wire(),
+            pages: pages.map_err(thread_failed)?,
         });
-        let engine = Pbft::new(pbft_config(config), keys.vote_signer());
-        let (signer, cosigner) = (keys.vote_signer(), keys.cosigner());
-        let replica = Replica::new(
-            replica_config,
-            engine,
-            service,
-            signer.clone(),
-            cosigner.clone(),
-            verifier(config)?,
-        );
-        let domain = Domain::new(config.policy().origin_text());
-        let edge = PbftEdge {
-            me,
-            committee: config.committee(),
-            domain: domain.clone(),
-            signer,
-            cosigner: cosigner.clone(),
-            faults: Arc::clone(&faults),
-        };
         let barrier = Barrier::start(wal, Arc::new(outlet), figures).map_err(thread_failed)?;
         let driver = Driver::new(driver::Parts {
             me,
@@ -258,14 +245,14 @@ impl Assembled {
             inbox: Arc::clone(&inbox),
             barrier,
             verifier: verifier(config)?,
-            domain,
+            domain: Domain::new(config.policy().origin_text()),
             standing: Arc::clone(&standing),
-            edge,
+            edge: edge(config, keys, Arc::clone(&faults)),
         });
         let driver = spawn_driver(driver, recovered, fatal)?;
         let shows_exchanges = config.file().development;
         let published =
-            Published::new(me, config.policy().clone(), cosigner, reader, shows_exchanges);
+            Published::new(me, config.policy().clone(), keys.cosigner(), reader, shows_exchanges);
         let node = Node::new(backend::Parts {
             config: config.clone(),
             inbox: Arc::clone(&inbox),
@@ -276,6 +263,29 @@ impl Assembled {
             faults,
         });
         Ok(Self { node, inbox, log, driver, coverage })
+    }
+}
+
+fn replica(
+    config: &Config,
+    keys: &ReplicaKeys,
+    service: Box<dyn Service>,
+    coverage: Coverage,
+) -> Result<Replica<Pbft<Batch>>, RunError> {
+    let engine = Pbft::new(pbft_config(config), keys.vote_signer());
+    let (signer, cosigner, verifier) = (keys.vote_signer(), keys.cosigner(), verifier(config)?);
+    let config = replica_config(config, coverage);
+    Ok(Replica::new(config, engine, service, signer, cosigner, verifier))
+}
+
+fn edge(config: &Config, keys: &ReplicaKeys, faults: Arc<Faults>) -> PbftEdge {
+    PbftEdge {
+        me: config.me(),
+        committee: config.committee(),
+        domain: Domain::new(config.policy().origin_text()),
+        signer: keys.vote_signer(),
+        cosigner: keys.cosigner(),
+        faults,
     }
 }
 

@@ -188,8 +188,9 @@ fn pin(replicas: &[Replica], console: &Console) {
             let config = &replica.config;
             let member = &config.members()[config.me().position()];
             let authority = member.gateway.trim_start_matches("http://");
-            let local = format!("localhost:{}", config.file().listen.gateway.port());
-            for authority in [authority, &local] {
+            let port = config.file().listen.gateway.port();
+            let names = [format!("localhost:{port}"), format!("{}:{port}", config.file().name)];
+            for authority in [authority, &names[0], &names[1]] {
                 let endpoint = Endpoint::parse(authority).map_err(|error| error.to_string())?;
                 pins.replace(&endpoint, config.policy()).map_err(|error| error.to_string())?;
             }

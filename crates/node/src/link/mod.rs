@@ -167,6 +167,7 @@ async fn keep_dialling(
 ) {
     let tell = |now| {
         up.store(now, Relaxed);
+        queue.set_up(now);
         receive.link(peer.id, now);
     };
     let mut backoff = BACKOFF.0;

@@ -13,6 +13,10 @@ const QUEUE_BYTES_MAX: usize = 32 << 20;
 /// The most frames that wait for one peer.
 const QUEUE_FRAMES_MAX: usize = 65_536;
 
+/// The same while the peer cannot be reached: when it comes back, what was said long ago must not
+/// stand before what is said now.
+const QUEUE_BYTES_MAX_DOWN: usize = 1 << 20;
+
 /// Bytes for one peer.
 ///
 /// A link promises nothing: every message of a replica is sent again by its protocol when it gets
@@ -27,12 +31,14 @@ struct Waiting {
     frames: VecDeque<Bytes>,
     bytes: usize,
     dropped: u64,
+    up: bool,
 }
 
 impl SendQueue {
     /// An empty queue.
     pub(crate) fn new() -> Self {
-        Self { waiting: Mutex::default(), wake: Notify::new() }
+        let waiting = Waiting { up: true, ..Waiting::default() };
+        Self { waiting: Mutex::new(waiting), wake: Notify::new() }
     }
 
     /// Adds a frame; forgets the oldest ones that no longer fit.
@@ -40,13 +46,16 @@ impl SendQueue {
         let mut waiting = self.lock();
         waiting.bytes += frame.len();
         waiting.frames.push_back(frame);
-        while waiting.bytes > QUEUE_BYTES_MAX || waiting.frames.len() > QUEUE_FRAMES_MAX {
-            let Some(oldest) = waiting.frames.pop_front() else { break };
-            waiting.bytes -= oldest.len();
-            waiting.dropped += 1;
-        }
+        waiting.trim();
         drop(waiting);
         self.wake.notify_one();
+    }
+
+    /// Says whether the peer can be reached now; before the first time, it counts as reached.
+    pub(crate) fn set_up(&self, up: bool) {
+        let mut waiting = self.lock();
+        waiting.up = up;
+        waiting.trim();
     }
 
     /// Takes frames out, oldest first, until they are `bytes_max` together or none is left; at
@@ -85,6 +94,20 @@ impl SendQueue {
     }
 }
 
+impl Waiting {
+    fn trim(&mut self) {
+        let bytes_max = if self.up { QUEUE_BYTES_MAX } else { QUEUE_BYTES_MAX_DOWN };
+        // One frame may be larger than the lower bound; the newest is kept in any case.
+        while self.frames.len() > 1
+            && (self.bytes > bytes_max || self.frames.len() > QUEUE_FRAMES_MAX)
+        {
+            let Some(oldest) = self.frames.pop_front() else { break };
+            self.bytes -= oldest.len();
+            self.dropped += 1;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +124,20 @@ mod tests {
         let mut out = Vec::new();
         queue.take(1, &mut out);
         assert_eq!(out, [megabyte]);
+    }
+
+    #[test]
+    fn little_is_kept_for_a_peer_that_cannot_be_reached_and_the_newest_always() {
+        let queue = SendQueue::new();
+        let half = Bytes::from(vec![0; 1 << 19]);
+        (0..8).for_each(|_| queue.push(half.clone()));
+        queue.set_up(false);
+        assert_eq!((queue.bytes(), queue.dropped()), (1 << 20, 6));
+        let large = Bytes::from(vec![1; 4 << 20]);
+        queue.push(large.clone());
+        let mut out = Vec::new();
+        queue.take(usize::MAX, &mut out);
+        assert_eq!(out, [large]);
     }
 
     #[test]
