@@ -211,7 +211,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             Sync::Page(_) => Step::Idle,
             Sync::Manifest(manifest) => self.syncer.manifest(from, manifest, &self.verifier),
             Sync::State { slot, map, from: cursor, page } => {
-                self.syncer.state(from, Piece { slot, map, from: cursor, page })
+                self.syncer.state(from, Piece { slot, map, from: cursor, page: *page })
             }
             Sync::AskCertificate
             | Sync::AskPage { .. }
@@ -241,7 +241,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                 .iter()
                 .find(|snapshot| snapshot.slot() == slot)
                 .and_then(|snapshot| snapshot.map(map).page(from, PAGE_BYTES_MAX))
-                .map(|page| Sync::State { slot, map, from, page }),
+                .map(|page| Sync::State { slot, map, from, page: Box::new(page) }),
             Sync::Certificate(_) | Sync::Page(_) | Sync::Manifest(_) | Sync::State { .. } => None,
         };
         if let Some(answer) = answer {

@@ -128,7 +128,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     }
 
     pub(crate) fn arm_patience(&mut self, out: &mut Effects<P>) {
-        if !self.patience_armed && !(self.batcher.is_empty() && self.offers.is_empty()) {
+        let expects = !self.batcher.is_empty() || !self.offers.is_empty();
+        if expects && !self.patience_armed {
             self.patience_armed = true;
             let after = Some(self.config.limits.patience / 4);
             out.push(Effect::Timer { timer: Timer::Patience, after });

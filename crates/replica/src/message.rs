@@ -98,7 +98,7 @@ pub enum Sync {
         /// Where it begins.
         from: Cursor,
         /// The items, with what proves them against the map's root.
-        page: quorate_service::Page,
+        page: Box<quorate_service::Page>,
     },
 }
 

@@ -66,7 +66,7 @@ impl Client {
     }
 
     fn operation(&mut self, now: Time, method: &str, path: String, body: Bytes) -> Operation {
-        let key = format!("\"client-{:04}-{:016x}\"", self.number, self.rng.next());
+        let key = format!("\"client-{:04}-{:016x}\"", self.number, self.rng.draw());
         let request = Request {
             method: method.to_owned(),
             path,

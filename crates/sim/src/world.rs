@@ -209,7 +209,7 @@ impl World {
     }
 
     fn start(&mut self, at: ReplicaId) {
-        let nonce = self.rng.next();
+        let nonce = self.rng.draw();
         let mut acts = Vec::new();
         let machine = &mut self.machines[at.position()];
         if machine.process.is_some() {
@@ -234,7 +234,7 @@ impl World {
         match fault {
             Fault::Crash { replicas, power, down, empty } => {
                 for at in replicas {
-                    let seed = self.rng.next();
+                    let seed = self.rng.draw();
                     let machine = &mut self.machines[at.position()];
                     machine.process = None;
                     machine.life += 1;

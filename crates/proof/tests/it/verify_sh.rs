@@ -148,7 +148,7 @@ fn many_one_byte_changes_are_judged_alike_by_the_script_slow() {
     if is_runnable() {
         std::thread::scope(|scope| {
             for seed in 6..12 {
-                scope.spawn(move || sample(seed, 700));
+                scope.spawn(move || sample(seed, 150));
             }
         });
     }

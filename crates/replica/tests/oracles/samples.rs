@@ -152,13 +152,13 @@ fn sync() -> Vec<Sync> {
             slot,
             map,
             from,
-            page: quorate_service::Page {
+            page: Box::new(quorate_service::Page {
                 levels: 3,
                 before: vec![(Bytes::from_static(b"a"), DIGEST)],
                 items: vec![(Bytes::from_static(b"k"), Bytes::from_static(b"v"))],
                 after: vec![(Bytes::from_static(b"z"), DIGEST)],
                 path: vec![DIGEST],
-            },
+            }),
         },
     ]
 }

@@ -85,7 +85,7 @@ fn storms_end_in_agreement() {
 #[test]
 #[ignore = "slow"]
 fn storms_end_in_agreement_slow() {
-    for seed in 1000..4000 {
+    for seed in 1000..2000 {
         storm(4 + u16::try_from(seed % 4).unwrap(), seed);
     }
 }
