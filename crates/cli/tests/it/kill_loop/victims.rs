@@ -33,7 +33,7 @@ pub(crate) struct Kill {
 
 /// A cluster whose processes are there to be killed.
 pub(crate) struct Victims {
-    _person: Person,
+    person: Person,
     dev: Dev,
     pids: Vec<Pid>,
     /// Those that this test killed: any other that dies has failed.
@@ -75,7 +75,7 @@ impl Victims {
             folders: replicas.iter().map(|one| text(&one["dir"]).into()).collect(),
             policy: text(&ready["policy"]).into(),
             gateways,
-            _person: person,
+            person: person,
             dev,
             killed: HashSet::new(),
             heads: BTreeMap::new(),
@@ -214,5 +214,15 @@ impl Victims {
     pub(crate) fn stop(mut self) {
         self.check_deaths();
         assert_eq!(self.dev.stop(), Some(0));
+    }
+}
+
+impl Drop for Victims {
+    /// What a failure left on the disks is the best witness of it.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.person.home.disable_cleanup(true);
+            println!("kept for a look: {}", self.person.home.path().display());
+        }
     }
 }
