@@ -104,8 +104,9 @@ impl Outlet {
     fn append(&self, from: Index, items: &[LogItem]) {
         let mut log = self.log.lock();
         if log.size() != from.0 {
+            let size = log.size();
             drop(log);
-            let reason = format!("the log has another size than {from}, where it is to go on");
+            let reason = format!("the log has {size} entries, and is to go on at {from}");
             self.fatal.end("log-gap", reason);
             return;
         }
@@ -142,6 +143,10 @@ impl Outlet {
 
 impl barrier::Outlet<Action> for Outlet {
     fn release(&self, action: Action) {
+        // What follows may rest on what failed.
+        if self.fatal.reason().is_some() {
+            return;
+        }
         match action {
             Action::Append { from, items } => self.append(from, &items),
             Action::Truncate { size } => {

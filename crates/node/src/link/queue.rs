@@ -13,14 +13,12 @@ const QUEUE_BYTES_MAX: usize = 32 << 20;
 /// The most frames that wait for one peer.
 const QUEUE_FRAMES_MAX: usize = 65_536;
 
-/// The same while the peer cannot be reached: when it comes back, what was said long ago must not
-/// stand before what is said now.
-const QUEUE_BYTES_MAX_DOWN: usize = 1 << 20;
-
 /// Bytes for one peer.
 ///
 /// A link promises nothing: every message of a replica is sent again by its protocol when it gets
-/// lost. So a queue that is full forgets its oldest frame, which is also the one least wanted.
+/// lost. So a queue that is full forgets its oldest frame, which is also the one least wanted; and
+/// a peer that went away gets nothing of what was said meanwhile: suspicions and positions that
+/// have long passed would only mislead it when it is back.
 pub(crate) struct SendQueue {
     waiting: Mutex<Waiting>,
     wake: Notify,
@@ -44,9 +42,17 @@ impl SendQueue {
     /// Adds a frame; forgets the oldest ones that no longer fit.
     pub(crate) fn push(&self, frame: Bytes) {
         let mut waiting = self.lock();
+        if !waiting.up {
+            waiting.dropped += 1;
+            return;
+        }
         waiting.bytes += frame.len();
         waiting.frames.push_back(frame);
-        waiting.trim();
+        while waiting.bytes > QUEUE_BYTES_MAX || waiting.frames.len() > QUEUE_FRAMES_MAX {
+            let Some(oldest) = waiting.frames.pop_front() else { break };
+            waiting.bytes -= oldest.len();
+            waiting.dropped += 1;
+        }
         drop(waiting);
         self.wake.notify_one();
     }
@@ -55,7 +61,11 @@ impl SendQueue {
     pub(crate) fn set_up(&self, up: bool) {
         let mut waiting = self.lock();
         waiting.up = up;
-        waiting.trim();
+        if !up {
+            waiting.dropped += waiting.frames.len() as u64;
+            waiting.frames.clear();
+            waiting.bytes = 0;
+        }
     }
 
     /// Takes frames out, oldest first, until they are `bytes_max` together or none is left; at
@@ -94,20 +104,6 @@ impl SendQueue {
     }
 }
 
-impl Waiting {
-    fn trim(&mut self) {
-        let bytes_max = if self.up { QUEUE_BYTES_MAX } else { QUEUE_BYTES_MAX_DOWN };
-        // One frame may be larger than the lower bound; the newest is kept in any case.
-        while self.frames.len() > 1
-            && (self.bytes > bytes_max || self.frames.len() > QUEUE_FRAMES_MAX)
-        {
-            let Some(oldest) = self.frames.pop_front() else { break };
-            self.bytes -= oldest.len();
-            self.dropped += 1;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,17 +123,17 @@ mod tests {
     }
 
     #[test]
-    fn little_is_kept_for_a_peer_that_cannot_be_reached_and_the_newest_always() {
+    fn a_peer_that_went_away_gets_only_what_is_said_after_it_came_back() {
         let queue = SendQueue::new();
-        let half = Bytes::from(vec![0; 1 << 19]);
-        (0..8).for_each(|_| queue.push(half.clone()));
+        queue.push(Bytes::from_static(b"before"));
         queue.set_up(false);
-        assert_eq!((queue.bytes(), queue.dropped()), (1 << 20, 6));
-        let large = Bytes::from(vec![1; 4 << 20]);
-        queue.push(large.clone());
+        queue.push(Bytes::from_static(b"meanwhile"));
+        queue.set_up(true);
+        queue.push(Bytes::from_static(b"after"));
         let mut out = Vec::new();
         queue.take(usize::MAX, &mut out);
-        assert_eq!(out, [large]);
+        assert_eq!(out, [Bytes::from_static(b"after")]);
+        assert_eq!((queue.dropped(), queue.bytes()), (2, 0));
     }
 
     #[test]
