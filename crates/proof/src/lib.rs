@@ -15,7 +15,7 @@
 //! | [`tlog_proof`] | the C2SP proof text |
 //! | [`policy`] | the trust root, a C2SP policy with nested groups |
 //! | [`strict`] | the one rule by which signatures in proofs are checked |
-//! | [`verify`] | the verifier, for responses and for stable certificates |
+//! | [`mod@verify`] | the verifier, for responses and for stable certificates |
 //! | [`saved`] | `request.http` and `response.http` |
 //! | [`client_signature`] | a client's own RFC 9421 signature |
 //! | [`identity`] | who a client is and what a retry repeats, for at-most-once |

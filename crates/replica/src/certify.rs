@@ -17,7 +17,7 @@ use std::{
 };
 
 /// An entry under a certified head: all that a proof-carrying response is made of. Made by
-/// [`Certifier`] alone.
+/// the certifier alone.
 #[derive(Clone, Debug)]
 pub struct Certified {
     facts: EntryFacts,

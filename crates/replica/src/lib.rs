@@ -6,7 +6,7 @@
 //! | file | turns | into |
 //! |---|---|---|
 //! | [`admit`] | a [`admit::Proposal`] | [`admit::Admitted`]: every correct replica will accept it |
-//! | [`batch`] | admitted requests | a batch, when this replica leads |
+//! | `batch` | admitted requests | a batch, when this replica leads |
 //! | [`order`] | a batch, by the engine | [`order::Ordered`]: decided, in slot order |
 //! | [`execute`] | an ordered slot | [`execute::Executed`]: responses, and the new state's root |
 //! | [`record`] | an executed slot | [`record::Recorded`]: entries, and the log's head after them |
