@@ -40,7 +40,7 @@ pub(crate) fn open<R: Wire>(config: &Config) -> Result<Opened<R>, RunError> {
     let snapshot = newest_snapshot(&mut snapshots)?.filter(|snapshot| {
         let reached = snapshot.frontier.size() <= reader.size();
         if !reached {
-            warn!(slot = %snapshot.slot(), "the log does not reach the snapshot, which is left out");
+            warn!(slot = %snapshot.slot(), "the log does not reach the snapshot: left out");
         }
         reached
     });

@@ -135,7 +135,7 @@ impl Batcher {
 
     /// The request was executed, or answered before; it no longer waits.
     pub(crate) fn remove(&mut self, request: &Request) -> Option<Waiting> {
-        // Another content under the same salt is a primary's junk: the real request goes on waiting.
+        // Another content under the same salt is a primary's junk: the real one goes on waiting.
         if self.waiting.get(&request.salt)?.admitted.request().as_ref() != request {
             return None;
         }

@@ -273,7 +273,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     /// Executes fetched slots again. What is stored is what this replica executed itself; that it
     /// is the same as the certified entries is what [`Execution::repeat`] checks.
     ///
-    /// A page proves its entries, not the exchanges behind them: those of a liar lead elsewhere, and
+    /// A page proves its entries, not the exchanges behind them: a liar's lead elsewhere, and
     /// then this state goes back to where it was, and another peer is asked.
     fn repeat(
         &mut self,

@@ -110,7 +110,7 @@ fn replicas_end_with_a_parent_that_was_killed() {
     dev.child.wait().unwrap();
     for i in 0..4 {
         wait_for("a replica to end", || {
-            // A zombie of nobody's is reaped by init; in a container it may stay, but is no process.
+            // A zombie of nobody's is reaped by init; in a container it may stay: no process.
             let stat = format!("/proc/{}/stat", ready["replicas"][i]["pid"]);
             fs::read_to_string(stat).map_or(true, |stat| stat.contains(") Z "))
         });

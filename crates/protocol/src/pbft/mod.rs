@@ -62,7 +62,7 @@
 //!   view when f + 1 suspect. One replica with a bad link thus keeps its vote instead of waiting
 //!   outside for a view change that nobody else needs (Hybster's REQ-VIEW-CHANGE). ViewChanges from
 //!   f + 1 are followed as in the paper.
-//! - Who prepares another proposal than this replica's is shown this one: so an equivocation reaches
+//! - Who prepares another proposal than this replica's is shown this one: an equivocation reaches
 //!   both sides and convicts the primary by its two signatures.
 //! - The primary re-proposes with payloads; nobody votes for a digest that he cannot read.
 //! - A slot decided by others' Commits before this replica's own is not voted for in that view.

@@ -75,7 +75,7 @@ impl Victims {
             folders: replicas.iter().map(|one| text(&one["dir"]).into()).collect(),
             policy: text(&ready["policy"]).into(),
             gateways,
-            person: person,
+            person,
             dev,
             killed: HashSet::new(),
             heads: BTreeMap::new(),
