@@ -2,7 +2,7 @@
 //!
 //! It believes certificates only. Given one above its own state, it fetches the log in pages, each
 //! proven by one inclusion path to stand under the certified head, and either executes them again
-//! (a short way) or takes a snapshot's state in pieces, proven under the certified state root (a long
+//! (a short way) or takes a snapshot's pieces, proven under the certified state root (a long
 //! way). Nothing unproven is stored. One session runs at a time, with one peer; a peer that does
 //! not answer, or answers wrongly, is replaced by the next.
 

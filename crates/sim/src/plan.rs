@@ -92,9 +92,9 @@ impl Plan {
     }
 }
 
-/// What is promised (P2) survives f lost disks, and it survives everybody losing power at once. Both
-/// in one run can leave a stable slot whose decisions no disk holds any more: nothing is forged, but
-/// the cluster waits (`docs/decisions.md`, "Not yet").
+/// What is promised (P2) survives f lost disks, and it survives everybody losing power at once.
+/// Both in one run can leave a stable slot whose decisions no disk holds any more: nothing is
+/// forged, but the cluster waits (`docs/decisions.md`, "Not yet").
 fn keep_the_promise(faults: &mut [(Time, Fault)], n: u16, a_disk_is_lost: bool) {
     for (_, fault) in faults {
         if let Fault::Crash { replicas, power, .. } = fault {
