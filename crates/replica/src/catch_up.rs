@@ -209,7 +209,10 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             }
             Sync::Page(page) if page.items.len() <= PAGE_ITEMS_MAX => self.syncer.page(from, page),
             Sync::Page(_) => Step::Idle,
-            Sync::Manifest(manifest) => self.syncer.manifest(from, manifest, &self.verifier),
+            Sync::Manifest(manifest) => {
+                let own = self.recorder.frontier();
+                self.syncer.manifest(from, manifest, &self.verifier, own)
+            }
             Sync::State { slot, map, from: cursor, page } => {
                 self.syncer.state(from, Piece { slot, map, from: cursor, page: *page })
             }
@@ -376,12 +379,12 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
 
     /// The transfer's target is reached: its head is stable here too.
     fn arrive(&mut self, at: Moment, target: Arc<StableCertificate>, out: &mut Effects<P>) {
-        self.syncer.finish();
         let reached = self.execution.as_ref().map(|execution| *execution.record());
         if reached.is_none_or(|record| record.slot < target.slot()) {
             // What was fetched was not executed; the next tick begins anew.
-            return;
+            return self.give_up_transfer(at, out);
         }
+        self.syncer.finish();
         if reached.is_some_and(|record| record.slot == target.slot() && record != target.record) {
             let OwnHeadWrong(slot) = OwnHeadWrong(target.slot());
             self.halt(format!("slot {slot}: the certified log leads to another state"), out);

@@ -308,6 +308,7 @@ impl Syncer {
         from: ReplicaId,
         manifest: Manifest,
         verifier: &Verifier,
+        own: &Frontier,
     ) -> Step {
         let Some(session) = self.session.as_mut().filter(|s| s.peer == from) else {
             return Step::Idle;
@@ -319,6 +320,10 @@ impl Syncer {
             return self.lied(from, "manifest");
         }
         session.unanswered = 0;
+        if !session.stored {
+            // The engine committed while the question was out; from here on it is held up.
+            session.frontier = own.clone();
+        }
         let (offered, own) = (manifest.certificate.head.size, session.frontier.size());
         if offered > own {
             session.target = manifest.certificate;

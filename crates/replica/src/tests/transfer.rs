@@ -1,6 +1,10 @@
 use super::*;
-use crate::sync::{PageFault, by_slot, check_page, page};
-use quorate_types::{Head, Index};
+use crate::{
+    message::{Manifest, Sync},
+    sync::{PageFault, Step, Syncer, by_slot, check_page, page},
+};
+use quorate_proof::{cosignature_message, head_text};
+use quorate_types::{Cosignature, Head, Index, StableCertificate};
 
 /// Inclusion paths computed the slow way, over a whole log.
 fn path(log: &[LogItem], index: u64, size: u64) -> Vec<Digest> {
@@ -98,4 +102,33 @@ fn entries_of_one_slot_stand_together() {
     let (log, _, _) = written(3);
     let sizes: Vec<_> = by_slot(log).iter().map(Vec::len).collect();
     assert_eq!(sizes, [1, 2, 2, 2]);
+}
+
+/// The certificate of a recorded slot, by three of four replicas.
+fn certified(recorded: &Recorded) -> Arc<StableCertificate> {
+    let text = head_text(policy().origin_text(), recorded.head());
+    let message = cosignature_message(&text, recorded.record.time.seconds());
+    let sign = |replica| {
+        let signature = cosigner(replica).cosign(&message);
+        Cosignature { replica: ReplicaId(replica), signature }
+    };
+    Arc::new(recorded.certificate((1..4).map(sign).collect()).unwrap())
+}
+
+/// The engine may commit until a snapshot is on offer: what is stored then must continue the log as
+/// it is by now, not as it was when the transfer began.
+#[test]
+fn what_is_stored_continues_the_log_as_it_is_when_the_snapshot_is_offered() {
+    let (log, last, _) = written(8);
+    let certificate = certified(&last);
+    let mut syncer = Syncer::new(ReplicaId(0), committee(), 4);
+    syncer.begin(certificate.clone(), &frontier(&log[..3]));
+    let (peer, question) = syncer.question().unwrap();
+    assert_eq!(question, Sync::AskManifest);
+    let grown = frontier(&log[..7]);
+    let step = syncer.manifest(peer, Manifest { certificate }, &verifier(), &grown);
+    assert!(matches!(step, Step::Ask));
+    let size = log.len() as u64;
+    assert_eq!(syncer.question(), Some((peer, Sync::AskPage { from: Index(7), size })));
+    assert!(syncer.replaces_state(), "from now on nothing is committed");
 }
