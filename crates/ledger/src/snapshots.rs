@@ -144,6 +144,20 @@ impl<D: Disk> Snapshots<D> {
         manifest: &[u8],
         chunks: impl IntoIterator<Item = Vec<u8>>,
     ) -> Result<(), SnapshotError> {
+        let saved = self.write(slot, manifest, chunks);
+        if let Err(SnapshotError::Disk(DiskError::Full { .. })) = saved {
+            // The write-ahead log needs the room more than half a snapshot does.
+            let _ = self.disk.truncate(NEXT, 0);
+        }
+        saved
+    }
+
+    fn write(
+        &mut self,
+        slot: Slot,
+        manifest: &[u8],
+        chunks: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Result<(), SnapshotError> {
         match self.disk.truncate(NEXT, 0) {
             Ok(()) | Err(DiskError::Missing { .. }) => {}
             Err(error) => return Err(error.into()),

@@ -7,7 +7,8 @@
 //! next group gathers. So a lone request pays for one fsync and no delay, and under load one fsync
 //! serves many.
 
-use quorate_ledger::{Disk, DiskError, Wal, WalError};
+use crate::patience::patiently;
+use quorate_ledger::{Disk, Wal, WalError};
 use quorate_types::Slot;
 use std::{
     mem,
@@ -16,15 +17,12 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tracing::{error, warn};
 
 /// The driver waits while so many things wait for a sync: the disk is then the bottleneck.
 const WAITING_MAX: usize = 16_384;
-
-/// How long a full disk is left alone before the next attempt.
-const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
 
 /// One thing to do, in order.
 #[derive(Debug)]
@@ -233,7 +231,7 @@ impl<A, O: Outlet<A>, D: Disk> Worker<A, O, D> {
                     Step::Rejoined => {
                         // What the replica rejoined with must not be lost after it votes again.
                         self.outlet.sync_log();
-                        patiently(&self.shared.figures, || self.wal.rejoined())?;
+                        patiently(&self.shared.figures.stuck, || self.wal.rejoined())?;
                     }
                     Step::Persist { .. } | Step::Note { .. } | Step::Release(_) => {}
                 }
@@ -245,7 +243,7 @@ impl<A, O: Outlet<A>, D: Disk> Worker<A, O, D> {
     fn sync(&mut self, records: u64) -> Result<(), WalError> {
         let started = Instant::now();
         let figures = Arc::clone(&self.shared.figures);
-        patiently(&figures, || self.wal.sync())?;
+        patiently(&figures.stuck, || self.wal.sync())?;
         let took = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         figures.syncs.fetch_add(1, Relaxed);
         figures.records.fetch_add(records, Relaxed);
@@ -256,7 +254,7 @@ impl<A, O: Outlet<A>, D: Disk> Worker<A, O, D> {
     /// The write-ahead log can repeat what the log of entries lost, until it forgets.
     fn forget(&mut self, below: Slot) -> Result<(), WalError> {
         self.outlet.sync_log();
-        patiently(&self.shared.figures, || self.wal.rotate(below))
+        patiently(&self.shared.figures.stuck, || self.wal.rotate(below))
     }
 }
 
@@ -271,27 +269,6 @@ fn release_unheld<A>(steps: &mut Vec<Step<A>>, end: usize, outlet: &impl Outlet<
         }
     }
     before - steps.len()
-}
-
-/// Tries again for as long as the disk is only full: nothing leaves meanwhile, and nothing is lost.
-fn patiently(
-    figures: &BarrierFigures,
-    mut write: impl FnMut() -> Result<(), WalError>,
-) -> Result<(), WalError> {
-    loop {
-        match write() {
-            Err(WalError::Disk(full @ (DiskError::Full { .. } | DiskError::ReadOnly { .. }))) => {
-                if figures.stuck.swap(1, Relaxed) == 0 {
-                    warn!(error = %full, code = full.code(), "nothing can be written; waiting");
-                }
-                thread::sleep(FULL_DISK_PAUSE);
-            }
-            done => {
-                figures.stuck.store(0, Relaxed);
-                return done;
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@
 //! | `peers`, `inbox` | what waits for the driver, bounded and fair |
 //! | `driver` | the thread that runs the replica |
 //! | `barrier` | nothing leaves before what it rests on is durable |
+//! | `patience` | waiting for room on a full disk |
 //! | `outlet`, `replies`, `snapshots`, `pages` | where effects go |
 //! | `backend`, `published`, `standing` | the replica as gateway and operators see it |
 //! | `faults`, `edge` | faults that operators of development clusters inject |
@@ -39,6 +40,7 @@ mod link;
 pub mod member;
 mod outlet;
 mod pages;
+mod patience;
 mod peers;
 mod published;
 mod recovery;

@@ -1,23 +1,22 @@
 //! What the replica's effects do to the world: the log of entries, the links, the gateway.
 
 use crate::{
-    barrier, fatal::Fatal, faults::Faults, link::Links, pages::PageSender, replies::Replies,
+    barrier::{self, BarrierFigures},
+    fatal::Fatal,
+    faults::Faults,
+    link::Links,
+    pages::PageSender,
+    patience::patiently,
+    replies::Replies,
     snapshots::SnapshotSaver,
 };
 use bytes::Bytes;
-use quorate_ledger::{DiskError, FileDisk, Log, LogError};
+use quorate_ledger::{FileDisk, Log, LogError};
 use quorate_protocol::To;
 use quorate_replica::{Reply, Snapshot, Ticket};
 use quorate_types::{Index, LogItem, ReplicaId, StableCertificate};
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::warn;
-
-/// How long a full disk is left alone before the next attempt.
-const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
 
 /// One thing that leaves the replica.
 #[derive(Debug)]
@@ -51,6 +50,7 @@ pub(crate) struct Outlet {
     snapshots: SnapshotSaver,
     fatal: Fatal,
     pages: PageSender,
+    figures: Arc<BarrierFigures>,
 }
 
 /// The log of entries, with the rule that one sync runs at a time.
@@ -93,12 +93,13 @@ pub(crate) struct Parts {
     pub(crate) snapshots: SnapshotSaver,
     pub(crate) fatal: Fatal,
     pub(crate) pages: PageSender,
+    pub(crate) figures: Arc<BarrierFigures>,
 }
 
 impl Outlet {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { me, n, log, links, faults, replies, snapshots, fatal, pages } = parts;
-        Self { me, n, log, links, faults, replies, snapshots, fatal, pages }
+        let Parts { me, n, log, links, faults, replies, snapshots, fatal, pages, figures } = parts;
+        Self { me, n, log, links, faults, replies, snapshots, fatal, pages, figures }
     }
 
     fn append(&self, from: Index, items: &[LogItem]) {
@@ -110,20 +111,8 @@ impl Outlet {
             self.fatal.end("log-gap", reason);
             return;
         }
-        loop {
-            match log.append(items) {
-                Ok(()) => return,
-                Err(LogError::Disk(
-                    full @ (DiskError::Full { .. } | DiskError::ReadOnly { .. }),
-                )) => {
-                    warn!(error = %full, code = full.code(), "nothing can be written; waiting");
-                    thread::sleep(FULL_DISK_PAUSE);
-                }
-                Err(error) => {
-                    self.fatal.end(error.code(), error.to_string());
-                    return;
-                }
-            }
+        if let Err(error) = patiently(&self.figures.stuck, || log.append(items)) {
+            self.fatal.end(error.code(), error.to_string());
         }
     }
 
@@ -172,7 +161,7 @@ impl barrier::Outlet<Action> for Outlet {
     }
 
     fn sync_log(&self) {
-        if let Err(error) = self.log.sync() {
+        if let Err(error) = patiently(&self.figures.stuck, || self.log.sync()) {
             self.fatal.end(error.code(), error.to_string());
         }
     }

@@ -237,6 +237,7 @@ impl Assembled {
             snapshots: saver.map_err(thread_failed)?,
             fatal: fatal.clone(),
             pages: pages.map_err(thread_failed)?,
+            figures: Arc::clone(&figures),
         });
         let barrier = Barrier::start(wal, Arc::new(outlet), figures).map_err(thread_failed)?;
         let driver = Driver::new(driver::Parts {

@@ -56,13 +56,20 @@ impl Saving {
         while let Ok(snapshot) = receiver.recv() {
             let slot = snapshot.slot();
             // A snapshot says that the log below it is whole, so the log comes first.
-            if let Err(error) = self.log.sync() {
-                self.fatal.end(error.code(), error.to_string());
-                return;
+            match self.log.sync() {
+                Ok(()) => {}
+                Err(error) if error.is_fatal() => {
+                    self.fatal.end(error.code(), error.to_string());
+                    return;
+                }
+                // The one before still stands, and the write-ahead log is kept above it.
+                Err(error) => {
+                    warn!(%slot, %error, code = error.code(), "no snapshot was saved");
+                    continue;
+                }
             }
             match self.snapshots.save(slot, &snapshot.manifest(), snapshot.chunks()) {
                 Ok(()) => info!(%slot, "snapshot saved"),
-                // The one before still stands, and the write-ahead log is kept above it.
                 Err(error) => warn!(%slot, %error, code = error.code(), "no snapshot was saved"),
             }
         }

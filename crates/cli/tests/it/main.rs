@@ -7,5 +7,6 @@ mod commands;
 mod curl;
 mod dev;
 mod kill_loop;
+mod mounts;
 mod running;
 mod verify;

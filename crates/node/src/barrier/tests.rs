@@ -1,7 +1,10 @@
 use super::*;
-use quorate_ledger::{MemoryDisk, Owner};
+use quorate_ledger::{DiskError, MemoryDisk, Owner};
 use quorate_types::{Chain, ReplicaId};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::{
+    sync::mpsc::{Receiver, Sender, channel},
+    time::Duration,
+};
 
 const SOON: Duration = Duration::from_secs(5);
 const NOT: Duration = Duration::from_millis(50);

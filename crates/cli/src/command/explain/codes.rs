@@ -408,10 +408,15 @@ pub(super) const ALL: &[(&str, &str)] = &[
     // Disks.
     (
         "disk-full",
-        "The disk is full (ENOSPC). The replica stops, so that it never answers what it \
-         could not keep. Make room and start it again; nothing that was answered is lost.",
+        "The disk is full (ENOSPC). A replica that runs waits, so that it never answers what it \
+         could not keep, and goes on by itself once there is room; one that starts does not. \
+         Nothing that was answered is lost.",
     ),
-    ("read-only", "The file system is read-only (EROFS). Mount it writable and start again."),
+    (
+        "read-only",
+        "The file system is read-only (EROFS), most often because the system found it damaged. \
+         Mount it writable and start again; nothing that was answered is lost.",
+    ),
     (
         "file-missing",
         "A file of the data folder is not there. If the whole folder was lost, start \
