@@ -69,6 +69,8 @@ says err '^error\['
 [ ! -s "$work/out" ] || fail "an answer was shown that is not verified"
 step 0 'quorate status http://127.0.0.1:7400'
 says out '^DIVERGENT: +r2: '
+step 0 'quorate status --output json http://127.0.0.1:7400 | quorate verify --policy cluster/policy.txt --evidence -'
+says out '^convicted: r2 \(.*\) of wrong-result: '
 step 0 'quorate fault clear r2'
 
 primary=$(quorate status --output json "http://127.0.0.1:$port" | grep -oE '"primary":[0-9]+' | cut -d: -f2)

@@ -70,6 +70,10 @@ impl Saving {
             }
             match self.snapshots.save(slot, &snapshot.manifest(), snapshot.chunks()) {
                 Ok(()) => info!(%slot, "snapshot saved"),
+                Err(error) if error.is_fatal() => {
+                    self.fatal.end(error.code(), error.to_string());
+                    return;
+                }
                 Err(error) => warn!(%slot, %error, code = error.code(), "no snapshot was saved"),
             }
         }

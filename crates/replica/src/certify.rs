@@ -6,7 +6,7 @@
 
 use crate::{message::Cosign, port::Ticket, record::Recorded};
 use quorate_crypto::{Cosigner, Verifier};
-use quorate_proof::{SignatureCheck, cosignature_message, head_text};
+use quorate_proof::{Policy, SignatureCheck, cosignature_message, head_text};
 use quorate_types::{
     Committee, Cosignature, Digest, EntryFacts, Exchange, Head, Index, ReplicaId, Signature, Slot,
     StableCertificate, Tally, UnixMillis, Wire,
@@ -373,25 +373,35 @@ impl Certifier {
     }
 }
 
+/// The evidence for `wrong-result`: a cosignature, and the certificate that it contradicts.
+pub(crate) fn wrong_result(cosign: Cosign, certificate: &StableCertificate) -> Vec<Vec<u8>> {
+    // A cosignature covers whole seconds. What it does not cover must not vary: then evidence of
+    // which a byte was changed never holds.
+    let time = UnixMillis(cosign.time.seconds().saturating_mul(1000));
+    vec![Cosign { time, ..cosign }.to_wire(), certificate.to_wire()]
+}
+
 /// Whether evidence for `wrong-result` holds: the accused validly cosigned a head of a certified
 /// size with another root. Both pieces are in wire form, as an accusation carries them.
 ///
 /// Offline: needs the policy alone, and convinces whoever trusts it.
 #[must_use]
 pub fn wrong_result_holds(
-    verifier: &Verifier,
+    policy: &Policy,
+    check: &impl SignatureCheck,
     accused: ReplicaId,
     cosign: &[u8],
     certificate: &[u8],
 ) -> bool {
     let Ok(cosign) = Cosign::from_wire(cosign, 4096) else { return false };
     let Ok(certificate) = StableCertificate::from_wire(certificate, 1 << 20) else { return false };
-    let policy = verifier.policy();
     let Some(key) = policy.witnesses().get(accused.position()) else { return false };
-    let text = head_text(&policy.origin().to_string(), &cosign.head);
+    let text = head_text(policy.origin_text(), &cosign.head);
     let message = cosignature_message(&text, cosign.time.seconds());
-    cosign.head.size == certificate.head.size
+    cosign.slot == certificate.slot()
+        && cosign.time.0 % 1000 == 0
+        && cosign.head.size == certificate.head.size
         && cosign.head.root != certificate.head.root
-        && SignatureCheck::check(verifier, &key.key, &message, &cosign.signature)
-        && quorate_proof::verify_stable(policy, verifier, &certificate).is_ok()
+        && check.check(&key.key, &message, &cosign.signature)
+        && quorate_proof::verify_stable(policy, check, &certificate).is_ok()
 }

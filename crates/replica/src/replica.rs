@@ -3,7 +3,7 @@
 use crate::{
     admit::Admission,
     batch::Batcher,
-    certify::{Answer, Certifier, OwnHeadWrong, Stabilised},
+    certify::{Answer, Certifier, OwnHeadWrong, Stabilised, wrong_result},
     config::Config,
     demand::Offer,
     execute::{Execution, Rules},
@@ -20,7 +20,7 @@ use quorate_proof::{Frontier, leaf_hash};
 use quorate_protocol::{self as protocol, Accusation, Outbox, Protocol, Stable, To};
 use quorate_service::Service;
 use quorate_types::{
-    Batch, Digest, Index, Item, ReplicaId, Slot, StableCertificate, Time, UnixMillis, View, Wire,
+    Batch, Digest, Index, Item, ReplicaId, Slot, StableCertificate, Time, UnixMillis, View,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -533,7 +533,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             }
         };
         for (replica, cosign) in wrong {
-            let evidence = vec![cosign.to_wire(), certificate.to_wire()];
+            let evidence = wrong_result(cosign, &certificate);
             out.push(Effect::Accuse(Accusation { replica, charge: "wrong-result", evidence }));
         }
         if !new {

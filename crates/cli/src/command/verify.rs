@@ -1,4 +1,6 @@
-//! `quorate verify`: an offline check of a saved exchange.
+//! `quorate verify`: an offline check of a saved exchange, or of evidence against a replica.
+
+mod evidence;
 
 use crate::{
     console::Console,
@@ -16,27 +18,50 @@ use std::{
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     quorate curl --save x http://127.0.0.1:7400/kv/greeting\n  \
-    quorate verify --policy policy.txt --request x/request.http --response x/response.http\n\n\
-    Nothing is asked of the network. Whatever is wrong inside the three files is exit 3.")]
+    quorate verify --policy policy.txt --request x/request.http --response x/response.http\n  \
+    quorate status --output json http://127.0.0.1:7400 | quorate verify --evidence -\n  \
+    quorate verify --policy policy.txt --config r0/quorate.toml --evidence evidence.json\n\n\
+    Nothing is asked of the network. Whatever is wrong inside these files is exit 3.")]
 pub(crate) struct Verify {
-    /// The policy to believe; else $QUORATE_POLICY
-    #[arg(long, value_name = "FILE")]
-    policy: Option<PathBuf>,
+    #[command(flatten)]
+    policy: PolicyFile,
     /// The request, in HTTP/1.1 text form
-    #[arg(long, value_name = "FILE")]
-    request: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "evidence", requires = "response")]
+    request: Option<PathBuf>,
     /// The response, in HTTP/1.1 text form
-    #[arg(long, value_name = "FILE")]
-    response: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "evidence", requires = "request")]
+    response: Option<PathBuf>,
     /// Refuse an answer whose agreed time is more seconds ago than this
     #[arg(long, value_name = "SECONDS")]
     max_age: Option<u64>,
+    /// Evidence against a replica instead of an exchange: what `quorate status --output json`
+    /// prints, or one of the objects in its `divergent`; - reads standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["request", "response", "max_age"])]
+    evidence: Option<PathBuf>,
+    /// A quorate.toml of the cluster, trusted as the policy is: evidence that consists of votes is
+    /// checked by the vote keys in it
+    #[arg(long, value_name = "FILE", requires = "evidence")]
+    config: Option<PathBuf>,
+}
+
+/// The policy of a check without a network.
+#[derive(clap::Args)]
+struct PolicyFile {
+    /// The policy to believe; else $QUORATE_POLICY
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
 }
 
 impl Verify {
     /// Verifies.
     pub(crate) fn run(self, console: &Console) -> Result<Exit, Failure> {
-        match self.verdict() {
+        if let Some(path) = &self.evidence {
+            return evidence::run(console, &self.policy, path, self.config.as_deref());
+        }
+        let (Some(request), Some(response)) = (&self.request, &self.response) else {
+            return Err(Failure::usage("arguments", "neither an exchange nor evidence was named"));
+        };
+        match self.verdict(request, response) {
             Ok((verdict, policy)) => {
                 let report = verdict::Report::new(&verdict, policy.origin_text(), false);
                 if console.is_json() {
@@ -55,22 +80,27 @@ impl Verify {
         }
     }
 
-    fn verdict(&self) -> Result<(Verdict, Policy), Failure> {
+    fn verdict(&self, request: &Path, response: &Path) -> Result<(Verdict, Policy), Failure> {
+        let policy = self.policy.read()?;
+        let (asked, answered) = (read(request)?, read(response)?);
+        let sent = parse_request(&asked).map_err(|error| within(request, error.code(), &error))?;
+        let received = parse_response(&answered, &sent.method)
+            .map_err(|error| within(response, error.code(), &error))?;
+        let verdict = verify(&policy, &Strict, &sent, &received)
+            .map_err(|error| Failure::not_verified(error.code(), &error))?;
+        check_age(&verdict, self.max_age)?;
+        Ok((verdict, policy))
+    }
+}
+
+impl PolicyFile {
+    fn read(&self) -> Result<Policy, Failure> {
         let argument = trust::PolicyArgument { policy: self.policy.clone() };
         let path = argument.given().ok_or_else(|| {
             Failure::usage("policy-needed", "there is no policy to verify by")
                 .hint("name it by --policy or $QUORATE_POLICY")
         })?;
-        let policy = trust::read_policy(&path)?;
-        let (request, response) = (read(&self.request)?, read(&self.response)?);
-        let sent =
-            parse_request(&request).map_err(|error| within(&self.request, error.code(), &error))?;
-        let received = parse_response(&response, &sent.method)
-            .map_err(|error| within(&self.response, error.code(), &error))?;
-        let verdict = verify(&policy, &Strict, &sent, &received)
-            .map_err(|error| Failure::not_verified(error.code(), &error))?;
-        check_age(&verdict, self.max_age)?;
-        Ok((verdict, policy))
+        trust::read_policy(&path)
     }
 }
 

@@ -236,6 +236,16 @@ fn faults_that_an_operator_injects_are_masked_and_named() {
     let corrupted = person.run(&["curl", &format!("{}/kv/a1", url(2))]).exits(3);
     assert_eq!(corrupted.stdout, "", "a body that nothing proves was shown");
     wait_for("evidence against r2", || is_accused(&person, &url(0), 2, "wrong-result"));
+    let policy = ready["policy"].as_str().unwrap();
+    let evidence = status(&person, &url(0))["divergent"][0].to_string();
+    let file = person.write("evidence.json", &evidence);
+    let verify = ["verify", "--policy", policy, "--evidence"];
+    let run = person.run(&[&verify[..], &[&file]].concat()).exits(0);
+    assert!(run.stdout.starts_with("convicted: r2 ("), "{run:?}");
+    assert!(run.stdout.contains(" of wrong-result: "), "{run:?}");
+    let innocent = evidence.replacen("\"id\":2", "\"id\":1", 1);
+    let file = person.write("innocent.json", innocent);
+    person.run(&[&verify[..], &[&file]].concat()).fails(3, "evidence-wrong");
     set(&["clear", "r2"]);
     assert_eq!(get(&person, &url(2), "a1"), "hello");
 
@@ -263,6 +273,16 @@ fn faults_that_an_operator_injects_are_masked_and_named() {
         put(&person, &url(other), "c", "two faces");
         is_accused(&person, &url(other), accused, "equivocation")
     });
+    // Vote keys stand in configurations alone. A whole status is as good as one accusation.
+    let whole = status(&person, &url(other)).to_string();
+    let (config, dir) = ("r0/quorate.toml", ready["dir"].as_str().unwrap());
+    let config = format!("{dir}/{config}");
+    let all = ["verify", "--policy", policy, "--evidence", "-", "--config", &config];
+    let run = person.run_with(&all, &[], whole.as_bytes()).exits(0);
+    assert!(run.stdout.contains(&format!("convicted: r{primary} (")), "{run:?}");
+    assert!(run.stdout.contains(" of equivocation: it signed two different proposals"), "{run:?}");
+    let run = person.run_with(&all[..5], &[], whole.as_bytes());
+    run.fails(2, "evidence-needs-config");
     set(&["clear", &format!("r{primary}")]);
     assert_eq!(dev.stop(), Some(0));
 }

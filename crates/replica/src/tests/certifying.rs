@@ -1,11 +1,11 @@
 use super::*;
 use crate::{
-    certify::{Answer, Certifier, OwnHeadWrong, Stabilised, wrong_result_holds},
+    certify::{Answer, Certifier, OwnHeadWrong, Stabilised, wrong_result, wrong_result_holds},
     message::Cosign,
     port::Ticket,
 };
 use quorate_proof::{SignatureCheck, cosignature_message, head_text, verify_stable};
-use quorate_types::{Head, Index, Wire};
+use quorate_types::{Head, Index};
 
 fn certifier() -> Certifier {
     let origin = policy().origin_text().to_owned();
@@ -100,9 +100,10 @@ fn a_wrong_result_is_evidence_that_convinces_offline_and_frames_nobody() {
         }
         let stabilised = found.pop().unwrap();
         assert_eq!(stabilised.wrong, [(ReplicaId(2), wrong)], "late: {late}");
-        let certificate = stabilised.certificate.to_wire();
         let holds = |accused, cosign: &Cosign| {
-            wrong_result_holds(&verifier(), ReplicaId(accused), &cosign.to_wire(), &certificate)
+            let evidence = wrong_result(*cosign, &stabilised.certificate);
+            let accused = ReplicaId(accused);
+            wrong_result_holds(&policy(), &verifier(), accused, &evidence[0], &evidence[1])
         };
         assert!(holds(2, &wrong));
         assert!(!holds(1, &wrong), "nobody answers for another's signature");

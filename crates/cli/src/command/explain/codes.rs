@@ -134,6 +134,30 @@ pub(super) const ALL: &[(&str, &str)] = &[
         "The answer verifies, but was agreed longer ago than --max-age accepts. A gateway may \
          replay old valid answers to requests without an Idempotency-Key; or this clock is ahead.",
     ),
+    // What is wrong with evidence against a replica.
+    (
+        "evidence-malformed",
+        "The file holds no evidence of the form that `quorate status --output json` prints in \
+         `divergent`: the accused, a charge, and two messages in base64.",
+    ),
+    (
+        "evidence-wrong",
+        "The evidence convicts nobody: a signature in it is not the accused's, the certificate is \
+         no quorum's, or what was signed is no contradiction. Somebody changed it, made it up, or \
+         holds it against the wrong policy.",
+    ),
+    (
+        "evidence-needs-config",
+        "The evidence consists of votes, and vote keys stand in the replicas' configurations \
+         only. Name one by --config. Nothing proves the vote keys in it, so have it from \
+         somebody whom you trust as much as the source of the policy.",
+    ),
+    (
+        "evidence-config-differs",
+        "The configuration leads to another policy than the one given: it is another cluster's, \
+         or was changed.",
+    ),
+    ("arguments", "The command line names too little to do anything with."),
     // What an audit finds wrong.
     (
         "audit-entry",
