@@ -9,7 +9,10 @@ use crate::{
     order::Ordered,
     replay::{ReplayKey, ReplayTable, SIGNED_WINDOW, Seen},
 };
-use quorate_proof::{Entry, EntryKind, created_s, exchange, fingerprint, sha256, state_digest};
+use quorate_proof::{
+    Entry, EntryKind, check_request, created_s, exchange, exchange_digest, fingerprint,
+    response_content, sha256, state_digest,
+};
 use quorate_service::{Context, Service, State};
 use quorate_types::{
     Chain, Digest, Epoch, Exchange, Index, Item, LogItem, Request, Response, Slot, StateRecord,
@@ -63,7 +66,8 @@ impl From<&Config> for Rules {
 }
 
 impl Rules {
-    /// Whether the private half of a log item is the one that its entry was made from.
+    /// Whether the private half of a log item is the one that its entry was made from, and holds
+    /// nothing that the entry does not cover: a field, or the content of a 204.
     #[must_use]
     pub fn exchange_holds(&self, item: &LogItem) -> bool {
         let Ok(entry) = Entry::parse(&item.entry) else { return false };
@@ -71,11 +75,20 @@ impl Rules {
             (EntryKind::Exchange(digest), Some(Exchange { request, response })) => {
                 let base =
                     exchange::exchange_base(&self.authority, request, response, &self.coverage);
-                base.is_ok_and(|base| exchange::exchange_digest(&request.salt, &base) == digest)
+                self.covers_all(request, response)
+                    && base.is_ok_and(|base| exchange_digest(&request.salt, &base) == digest)
             }
             (EntryKind::Exchange(_), None) | (_, Some(_)) => false,
             (_, None) => true,
         }
+    }
+
+    /// Whether a request is one that could be ordered, and a response one that execution makes:
+    /// what an exchange does not cover, neither of them has.
+    fn covers_all(&self, request: &Request, response: &Response) -> bool {
+        check_request(request, &self.coverage).is_ok()
+            && exchange::with_defaults(response.clone(), &self.coverage) == *response
+            && response_content(&request.method, response).len() == response.body.len()
     }
 }
 
@@ -387,7 +400,7 @@ impl Execution {
                 (response, text)
             }
         };
-        let digest = exchange::exchange_digest(&request.salt, &text);
+        let digest = exchange_digest(&request.salt, &text);
         (Exchange { request: request.clone(), response }, digest)
     }
 }

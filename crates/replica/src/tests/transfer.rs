@@ -4,7 +4,7 @@ use crate::{
     sync::{PageFault, Step, Syncer, by_slot, check_page, page},
 };
 use quorate_proof::{cosignature_message, head_text};
-use quorate_types::{Cosignature, Head, Index, StableCertificate};
+use quorate_types::{Cosignature, Head, Index, Response, StableCertificate};
 
 /// Inclusion paths computed the slow way, over a whole log.
 fn path(log: &[LogItem], index: u64, size: u64) -> Vec<Digest> {
@@ -131,4 +131,26 @@ fn what_is_stored_continues_the_log_as_it_is_when_the_snapshot_is_offered() {
     let size = log.len() as u64;
     assert_eq!(syncer.question(), Some((peer, Sync::AskPage { from: Index(7), size })));
     assert!(syncer.replaces_state(), "from now on nothing is committed");
+}
+
+#[test]
+fn an_exchange_with_anything_that_its_entry_does_not_cover_is_refused() {
+    let rules = Rules::from(&config());
+    let (log, _, _) = written(2);
+    let good = log.last().unwrap();
+    assert!(rules.exchange_holds(good));
+    let refuse = |change: fn(&mut Request, &mut Response), why: &str| {
+        let mut item = good.clone();
+        let exchange = item.exchange.as_mut().unwrap();
+        change(Arc::make_mut(&mut exchange.request), &mut exchange.response);
+        assert!(!rules.exchange_holds(&item), "{why}");
+    };
+    fn field() -> (String, String) {
+        ("x-uncovered".to_owned(), "1".to_owned())
+    }
+    assert_eq!(good.exchange.as_ref().unwrap().response.status, 204);
+    refuse(|_, response| response.body = Bytes::from_static(b"x"), "content of a 204");
+    refuse(|_, response| response.fields.push(field()), "a response field");
+    refuse(|request, _| request.fields.push(field()), "a request field");
+    refuse(|request, _| request.salt = Salt([9; 16]), "another salt");
 }
