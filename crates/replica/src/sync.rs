@@ -210,6 +210,19 @@ impl Syncer {
             session.pending.clear();
         }
         self.retry();
+        self.end_if_overtaken();
+    }
+
+    /// Ends a session to whose target the engine came by itself, while pages were on their way:
+    /// from there on nobody would have anything to answer.
+    fn end_if_overtaken(&mut self) {
+        let overtaken = self.session.as_ref().is_some_and(|session| {
+            let repeats = matches!(session.phase, Phase::Repeat);
+            repeats && session.frontier.size() >= session.target.head.size
+        });
+        if overtaken {
+            self.finish();
+        }
     }
 
     /// Notes that a peer's page cannot be executed; `true` once f + 1 peers sent such.
@@ -335,6 +348,7 @@ impl Syncer {
             self.retry();
         } else {
             session.phase = Phase::Repeat;
+            self.end_if_overtaken();
         }
         Step::Ask
     }

@@ -133,6 +133,26 @@ fn what_is_stored_continues_the_log_as_it_is_when_the_snapshot_is_offered() {
     assert!(syncer.replaces_state(), "from now on nothing is committed");
 }
 
+/// The engine may come to a transfer's target by itself: then a liar's page, or an old snapshot on
+/// offer, must not leave a session behind that asks for what nobody has.
+#[test]
+fn a_transfer_whose_target_was_reached_without_it_ends() {
+    let (log, last, _) = written(8);
+    let certificate = certified(&last);
+    let grown = frontier(&log);
+    let mut repeating = Syncer::new(ReplicaId(0), committee(), 100);
+    repeating.begin(certificate.clone(), &frontier(&log[..3]));
+    assert!(matches!(repeating.question(), Some((_, Sync::AskPage { .. }))));
+    repeating.rewind(&grown);
+    assert!(!repeating.is_running(), "{:?}", repeating.question());
+    let mut waiting = Syncer::new(ReplicaId(0), committee(), 4);
+    waiting.begin(certificate.clone(), &frontier(&log[..3]));
+    let (peer, question) = waiting.question().unwrap();
+    assert_eq!(question, Sync::AskManifest);
+    waiting.manifest(peer, Manifest { certificate }, &verifier(), &grown);
+    assert!(!waiting.is_running(), "{:?}", waiting.question());
+}
+
 #[test]
 fn an_exchange_with_anything_that_its_entry_does_not_cover_is_refused() {
     let rules = Rules::from(&config());
