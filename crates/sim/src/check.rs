@@ -1,14 +1,45 @@
-//! What must hold, whatever happens.
+//! What must hold at the end of a run, whatever happened.
 //!
 //! The log is a witness: it says in which order requests took effect. So a history is linearizable
 //! if the responses are those of executing the log one by one on a plain model of the service, and
 //! if that order respects real time. Both are checked here without the code under test.
 
-use crate::client::Operation;
-use bytes::Bytes;
-use quorate_proof::Entry;
-use quorate_types::{Index, LogItem, Response, Time};
+use crate::{
+    client::{Operation, Returned},
+    cluster::Tuning,
+    model::{Expected, Model, content},
+};
+use quorate_types::{Index, LogItem, Request, Time};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What a run left behind: everything that the checks read.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// The logs of the replicas that never lied.
+    pub logs: Vec<Vec<LogItem>>,
+    /// What clients asked, and were told.
+    pub history: Vec<Operation>,
+    /// What liars asked in nobody's name.
+    pub invented: Vec<Request>,
+    /// The bounds of the replay table.
+    pub tuning: Tuning,
+}
+
+impl Trace {
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// The first thing that does not hold.
+    pub fn check(&self) -> Result<(), String> {
+        let log = one_log(&self.logs)?;
+        valid(log, &self.history, &self.invented)?;
+        let expected = executed(log, self.tuning)?;
+        if self.tuning.replay_window >= log.len() as u64 {
+            at_most_once(log, &expected)?;
+        }
+        linearizable(log, &expected, &self.history)
+    }
+}
 
 /// All logs are prefixes of one log.
 ///
@@ -24,113 +55,120 @@ pub fn one_log(logs: &[Vec<LogItem>]) -> Result<&[LogItem], String> {
     Ok(longest)
 }
 
-/// Each client's request took effect at most once, and only requests of clients did.
+/// Everything in the log was asked for, like this, by a client or by a liar that acts as one. What
+/// a client signed, it alone can have asked for.
 ///
 /// # Errors
 /// The request.
-pub fn at_most_once(log: &[LogItem], history: &[Operation]) -> Result<(), String> {
-    let asked: BTreeMap<&str, &Operation> =
-        history.iter().map(|operation| (operation.key.as_str(), operation)).collect();
-    let mut seen = BTreeSet::new();
+pub fn valid(log: &[LogItem], history: &[Operation], invented: &[Request]) -> Result<(), String> {
+    let signed = |request: &&Request| request.signature.is_some();
+    let sound = history.iter().filter(|operation| operation.sound);
+    let mut asked: BTreeSet<Vec<u8>> = sound.map(|operation| content(&operation.request)).collect();
+    asked.extend(invented.iter().filter(|request| !signed(request)).map(content));
     for exchange in log.iter().filter_map(|item| item.exchange.as_ref()) {
-        let key = exchange.request.field("idempotency-key").unwrap_or_default();
-        let Some(operation) = asked.get(key) else {
-            return Err(format!("validity: nobody asked for {key}"));
-        };
-        let mut sent = operation.request.clone();
-        sent.salt = exchange.request.salt;
-        if sent != *exchange.request {
-            return Err(format!("validity: {key} was ordered with another content"));
-        }
-        if !seen.insert(key) {
-            return Err(format!("at most once: {key} stands twice in the log"));
+        let request = &exchange.request;
+        if !asked.contains(&content(request)) {
+            let key = request.field("idempotency-key").unwrap_or_default();
+            return Err(format!("validity: nobody asked for {key} {}", request.path));
         }
     }
     Ok(())
 }
 
-/// The history is linearizable, in the order that the log states.
+/// Every entry answers what the model says.
+///
+/// # Errors
+/// The first entry that does not.
+pub fn executed(log: &[LogItem], tuning: Tuning) -> Result<Vec<Option<Expected>>, String> {
+    let mut model = Model::new(tuning);
+    let mut all = Vec::with_capacity(log.len());
+    for (at, item) in log.iter().enumerate() {
+        let expected = model.next(item).map_err(|reason| format!("entry {at}: {reason}"))?;
+        if let (Some(expected), Some(exchange)) = (&expected, &item.exchange) {
+            let (request, response) = (&exchange.request, &exchange.response);
+            let same_body = expected.body.as_ref().is_none_or(|body| *body == response.body);
+            if expected.status != response.status || !same_body {
+                return Err(format!(
+                    "entry {at} ({} {}) answers {} {:?}, the model says {} {:?}",
+                    request.method,
+                    request.path,
+                    response.status,
+                    response.body,
+                    expected.status,
+                    expected.body
+                ));
+            }
+        }
+        all.push(expected);
+    }
+    Ok(all)
+}
+
+/// One key, one effect: where the replay table forgets nothing, no two entries executed the same
+/// client's same key. Says it again in other words than the model.
+///
+/// # Errors
+/// The key.
+pub fn at_most_once(log: &[LogItem], expected: &[Option<Expected>]) -> Result<(), String> {
+    let mut effects = BTreeSet::new();
+    for (item, expected) in log.iter().zip(expected) {
+        let (Some(exchange), Some(Expected { executed: true, .. })) = (&item.exchange, expected)
+        else {
+            continue;
+        };
+        let request = &exchange.request;
+        let signer = request.signature.as_ref().map(|signature| signature.key.0);
+        // A key that is signed for is its signer's, whatever credentials come with it.
+        let credentials = request.field("authorization").filter(|_| signer.is_none());
+        let Some(key) = request.field("idempotency-key") else { continue };
+        if !effects.insert((signer, credentials, key)) {
+            return Err(format!("at most once: {key} took effect twice"));
+        }
+    }
+    Ok(())
+}
+
+/// The answers are those of the log, in an order that respects real time.
 ///
 /// # Errors
 /// The operation that contradicts it.
-pub fn linearizable(log: &[LogItem], history: &[Operation]) -> Result<(), String> {
-    let expected = execute(log);
-    let mut finished: Vec<(Index, Time, Time)> = Vec::new();
+pub fn linearizable(
+    log: &[LogItem],
+    expected: &[Option<Expected>],
+    history: &[Operation],
+) -> Result<(), String> {
+    // One that was asked for again took effect, perhaps, when it was asked for first.
+    let mut first_called: BTreeMap<Vec<u8>, Time> = BTreeMap::new();
     for operation in history {
-        let Some((returned, index, response)) = &operation.returned else { continue };
-        let Some((key, model)) = expected.get(index) else {
+        let called = first_called.entry(content(&operation.request)).or_insert(operation.called);
+        *called = (*called).min(operation.called);
+    }
+    let mut finished: BTreeMap<Index, (Time, Time)> = BTreeMap::new();
+    for operation in history {
+        let Some(Returned { at, index, salt, response }) = &operation.returned else { continue };
+        let place = usize::try_from(index.0).unwrap_or(usize::MAX);
+        let (Some(item), Some(Some(_))) = (log.get(place), expected.get(place)) else {
             return Err(format!("durability: the acknowledged entry {index} is not in the log"));
         };
-        if key != &operation.key {
-            return Err(format!("entry {index} answers {key}, not {}", operation.key));
+        let Some(exchange) = &item.exchange else { continue };
+        let asked = content(&operation.request);
+        if content(&exchange.request) != asked {
+            return Err(format!("entry {index} answers another request than it was told to"));
         }
-        if (model.0, &model.1) != (response.status, &response.body) {
-            return Err(format!(
-                "entry {index} ({} {}): answered {} {:?}, the model says {} {:?}",
-                operation.request.method,
-                operation.request.path,
-                response.status,
-                response.body,
-                model.0,
-                model.1
-            ));
+        if exchange.request.salt != *salt || exchange.response != *response {
+            return Err(format!("entry {index} was told with another salt or response"));
         }
-        finished.push((*index, operation.called, *returned));
+        let called = first_called.get(&asked).copied().unwrap_or(operation.called);
+        let times = finished.entry(*index).or_insert((called, *at));
+        times.1 = times.1.min(*at);
     }
-    finished.sort_unstable();
     // In log order, nothing may have returned before something earlier in the log was called.
     let mut latest_call = Time::default();
-    for (index, called, returned) in finished {
+    for (index, (called, returned)) in finished {
         if returned < latest_call {
             return Err(format!("real time: entry {index} returned before an earlier one began"));
         }
         latest_call = latest_call.max(called);
     }
     Ok(())
-}
-
-/// A plain model of the key-value service, executed along the log: what each entry must answer.
-fn execute(log: &[LogItem]) -> BTreeMap<Index, (String, (u16, Bytes))> {
-    let mut store: BTreeMap<String, Bytes> = BTreeMap::new();
-    let mut expected = BTreeMap::new();
-    for item in log {
-        let (Some(exchange), Ok(entry)) = (&item.exchange, Entry::parse(&item.entry)) else {
-            continue;
-        };
-        let request = &exchange.request;
-        let response: &Response = &exchange.response;
-        let (status, body) = match (request.method.as_str(), request.path.strip_suffix("/cas")) {
-            ("POST", Some(path)) => match store.get(path) {
-                // The body of a conflict is JSON that the service words; its status is the point.
-                Some(_) => (409, response.body.clone()),
-                None => {
-                    let set = set_of(&request.body);
-                    store.insert(path.to_owned(), set);
-                    (200, response.body.clone())
-                }
-            },
-            ("PUT", _) => {
-                let old = store.insert(request.path.clone(), request.body.clone());
-                (if old.is_some() { 204 } else { 201 }, Bytes::new())
-            }
-            ("DELETE", _) => match store.remove(&request.path) {
-                Some(_) => (204, Bytes::new()),
-                None => (404, response.body.clone()),
-            },
-            _ => match store.get(&request.path) {
-                Some(value) => (200, value.clone()),
-                None => (404, response.body.clone()),
-            },
-        };
-        let key = request.field("idempotency-key").unwrap_or_default().to_owned();
-        expected.insert(entry.index, (key, (status, body)));
-    }
-    expected
-}
-
-/// The value in the simulator's own `cas` bodies: `{"expect":null,"set":"..."}`.
-fn set_of(body: &Bytes) -> Bytes {
-    let text = String::from_utf8_lossy(body);
-    let value = text.split("\"set\":\"").nth(1).and_then(|rest| rest.split('"').next());
-    Bytes::from(value.unwrap_or_default().to_owned())
 }

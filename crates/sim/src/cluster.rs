@@ -1,16 +1,61 @@
 //! Keys, policy and configuration of a simulated cluster.
 
+use crate::rng::Rng;
 use quorate_crypto::{Cosigner, Domain, MacKeyring, Verifier, VoteSigner};
 use quorate_ledger::Owner;
 use quorate_proof::{Coverage, Origin, Policy};
 use quorate_protocol::pbft::{Pbft, PbftConfig};
 use quorate_replica::{Config, Limits, Replica};
 use quorate_service::Kv;
-use quorate_types::{Batch, Chain, Committee, FaultModel, ReplicaId, UnixMillis};
+use quorate_types::{Batch, Chain, Committee, FaultModel, ReplicaId, Time, UnixMillis};
 use std::time::Duration;
 
 /// The chain's first agreed time, and the wall clocks' at the start of a run.
 pub const GENESIS: UnixMillis = UnixMillis(1_700_000_000_000);
+
+/// How many replicas of a committee of `n` may be faulty.
+#[must_use]
+pub fn faults_of(n: u16) -> usize {
+    Committee::new(n, FaultModel::Bft).map_or(0, |committee| committee.f())
+}
+
+/// Bounds of the pipeline that differ from seed to seed, small enough that a short run meets them.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// The engine's window, in slots.
+    pub window: u64,
+    /// How many entries the replay table reaches back.
+    pub replay_window: u64,
+    /// How many signed requests it holds.
+    pub replay_signed_max: usize,
+    /// Bytes of requests between two snapshots.
+    pub snapshot_bytes: u64,
+    /// Entries from which on a lagging replica takes a snapshot.
+    pub snapshot_lag: u64,
+    /// Requests in a batch.
+    pub batch_items_max: usize,
+}
+
+impl Tuning {
+    /// Draws bounds; `small` ones are such that requests are forgotten, and states transferred,
+    /// again and again.
+    #[must_use]
+    pub fn draw(rng: &mut Rng, small: bool) -> Self {
+        let pick = |rng: &mut Rng, range: [(u64, u64); 2]| {
+            let (low, high) = range[usize::from(small)];
+            rng.range(low, high)
+        };
+        let size = |number: u64| usize::try_from(number).unwrap_or(1);
+        Self {
+            window: if small { rng.range(4, 8) } else { 16 },
+            replay_window: pick(rng, [(10_000, 10_000), (4, 60)]),
+            replay_signed_max: size(pick(rng, [(10_000, 10_000), (4, 60)])),
+            snapshot_bytes: pick(rng, [(4_000, 8_000), (500, 3_000)]),
+            snapshot_lag: pick(rng, [(20, 60), (3, 20)]),
+            batch_items_max: size(rng.range(1, 16)),
+        }
+    }
+}
 
 /// Everything that is equal at all replicas of one run.
 #[derive(Clone, Debug)]
@@ -32,7 +77,7 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster of `n` replicas; `None` if no committee has that size.
     #[must_use]
-    pub fn new(n: u16, keyring_seed: u64) -> Option<Self> {
+    pub fn new(n: u16, keyring_seed: u64, tuning: Tuning) -> Option<Self> {
         let committee = Committee::new(n, FaultModel::Bft).ok()?;
         let keyring = MacKeyring::new(keyring_seed);
         let chain = Chain::parse("0123456789abcdef").ok()?;
@@ -41,18 +86,20 @@ impl Cluster {
         let policy = keyring.policy(&origin, committee).ok()?;
         let limits = Limits {
             patience: Duration::from_millis(800),
-            snapshot_bytes: 6_000,
-            snapshot_lag: 40,
-            batch_items_max: 16,
+            snapshot_bytes: tuning.snapshot_bytes,
+            snapshot_lag: tuning.snapshot_lag,
+            batch_items_max: tuning.batch_items_max,
+            replay_window: tuning.replay_window,
+            replay_signed_max: tuning.replay_signed_max,
             ..Limits::default()
         };
-        Some(Self { committee, keyring, policy, chain, limits, window: 16 })
+        Some(Self { committee, keyring, policy, chain, limits, window: tuning.window })
     }
 
     /// A replica that was not started yet.
     #[must_use]
     pub fn replica(&self, me: ReplicaId) -> Replica<Pbft<Batch>> {
-        let domain = Domain::new(self.policy.origin_text());
+        let domain = self.domain();
         let config = Config {
             me,
             committee: self.committee,
@@ -76,6 +123,19 @@ impl Cluster {
             Cosigner::mac(self.keyring, me),
             self.verifier(),
         )
+    }
+
+    /// What a wall clock says that is off by so much.
+    #[must_use]
+    pub fn clock(now: Time, skew_ms: i64) -> UnixMillis {
+        let truth = GENESIS.0.saturating_add(now.0 / 1_000_000);
+        UnixMillis(truth.saturating_add_signed(skew_ms))
+    }
+
+    /// What everything signed is bound to.
+    #[must_use]
+    pub fn domain(&self) -> Domain {
+        Domain::new(self.policy.origin_text())
     }
 
     /// Checks what replicas sign.

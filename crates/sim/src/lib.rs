@@ -7,22 +7,38 @@
 //! | file | holds |
 //! |---|---|
 //! | [`rng`] | the seed's random numbers |
-//! | [`cluster`] | keys, policy and configuration of the replicas |
+//! | [`cluster`] | keys, policy, bounds and configuration of the replicas |
 //! | [`process`] | one replica's process: pipeline, ledger, and the barrier of an fsync |
 //! | [`network`] | delay, loss, duplication, partitions |
-//! | [`plan`] | which faults a seed brings, and when |
-//! | [`client`] | clients that retry under one key at any gateway |
-//! | [`check`] | what must hold, whatever happens |
+//! | [`adversary`] | what a Byzantine replica makes of what the one inside it sends |
+//! | [`plan`] | which faults a seed brings, and when; who is faulty |
+//! | [`client`] | clients that retry under one key at any gateway, and some that misbehave |
+//! | [`answer`] | a certified answer as a gateway writes it and a client checks it |
 //! | [`world`] | the event loop that holds them together |
+//! | `front` | between clients and gateways |
+//! | [`witness`] | what must hold of all that correct replicas sign and accuse, at any time |
+//! | `verdict` | when a run is over |
+//! | [`check`] | what must hold at the end, whatever happened |
+//! | [`model`] | a plain model of the service and of at-most-once, for these checks |
+//! | [`outcome`] | what a run came to, and counts of what it met |
 
+pub mod adversary;
+pub mod answer;
 pub mod check;
 pub mod client;
 pub mod cluster;
+mod front;
+pub mod model;
 pub mod network;
+pub mod outcome;
 pub mod plan;
 pub mod process;
 pub mod rng;
+mod verdict;
+pub mod witness;
 pub mod world;
 
+pub use adversary::Deed;
+pub use outcome::Outcome;
 pub use plan::Plan;
-pub use world::{Outcome, run};
+pub use world::{record, run};

@@ -3,14 +3,14 @@
 //! Stands where the production driver stands, and keeps the same promise: nothing that follows a
 //! record leaves before the record is durable.
 
-use crate::cluster::{Cluster, GENESIS};
-use quorate_crypto::{Inbound, verify_batch};
+use crate::cluster::Cluster;
+use quorate_crypto::{Forged, Inbound, Verifier, verify_batch};
 use quorate_ledger::{Log, LogReader, MemoryDisk, Snapshots, Wal};
 use quorate_protocol::pbft::Pbft;
 use quorate_replica::{
     Effect, Input, Message, Recovered, Replica, Reply, Snapshot, Submission, Ticket, Timer, sync,
 };
-use quorate_types::{Batch, Digest, Index, ReplicaId, Request, Time, UnixMillis, Wire};
+use quorate_types::{Batch, Digest, Index, ReplicaId, Request, Time, Wire};
 use std::{collections::VecDeque, sync::Arc};
 
 /// The engine under test.
@@ -51,6 +51,10 @@ pub enum Act {
     },
     /// A snapshot was saved.
     Saved,
+    /// The replica is of use to clients now, or no longer.
+    Ready(bool),
+    /// A peer delivered what fails its own claims.
+    Forged(Forged),
     /// A peer is accused.
     Accuse(quorate_protocol::Accusation),
     /// The process ended by itself.
@@ -61,6 +65,7 @@ pub enum Act {
 pub struct Process {
     me: ReplicaId,
     cluster: Arc<Cluster>,
+    verifier: Verifier,
     replica: Replica<Engine>,
     wal: Wal<MemoryDisk>,
     log: Log<MemoryDisk>,
@@ -126,6 +131,7 @@ impl Process {
         let mut process = Self {
             me,
             cluster: cluster.clone(),
+            verifier: cluster.verifier(),
             replica: cluster.replica(me),
             wal: votes.wal,
             log,
@@ -163,23 +169,45 @@ impl Process {
         if !self.replica.wants(from, &message) {
             return;
         }
-        let verifier = self.cluster.verifier();
-        let domain = quorate_crypto::Domain::new(self.cluster.policy.origin_text());
         let inbound = vec![Inbound { via: from, message }];
-        for delivery in verify_batch(&verifier, &domain, inbound).into_iter().flatten() {
-            self.handle(now, Input::Deliver(delivery), acts);
+        for verified in verify_batch(&self.verifier, &self.cluster.domain(), inbound) {
+            match verified {
+                Ok(delivery) => self.handle(now, Input::Deliver(delivery), acts),
+                Err(forged) => acts.push(Act::Forged(forged)),
+            }
         }
     }
 
-    /// A client's request came to this gateway.
-    pub fn submit(&mut self, now: Time, ticket: Ticket, request: Request, acts: &mut Vec<Act>) {
-        let verifier = self.cluster.verifier();
-        let domain = quorate_crypto::Domain::new(self.cluster.policy.origin_text());
+    /// A client's request came to this gateway. `false` if its signature is wrong: a gateway
+    /// answers that with 401, and hands nothing in.
+    pub fn submit(
+        &mut self,
+        now: Time,
+        ticket: Ticket,
+        request: Request,
+        acts: &mut Vec<Act>,
+    ) -> bool {
         let inbound = vec![Inbound { via: self.me, message: Arc::new(request) }];
-        for delivery in verify_batch(&verifier, &domain, inbound).into_iter().flatten() {
-            let submission = Submission { ticket, request: delivery.message };
-            self.handle(now, Input::Submit(vec![submission]), acts);
-        }
+        let mut verified = verify_batch(&self.verifier, &self.cluster.domain(), inbound);
+        let Some(Ok(delivery)) = verified.pop() else { return false };
+        let submission = Submission { ticket, request: delivery.message };
+        self.handle(now, Input::Submit(vec![submission]), acts);
+        true
+    }
+
+    /// The client no longer waits.
+    pub fn abandon(&mut self, now: Time, ticket: Ticket, acts: &mut Vec<Act>) {
+        self.handle(now, Input::Abandon(ticket), acts);
+    }
+
+    /// The link to a peer broke, or came back.
+    pub fn link(&mut self, now: Time, peer: ReplicaId, up: bool, acts: &mut Vec<Act>) {
+        self.handle(now, Input::Link { peer, up }, acts);
+    }
+
+    /// Sets the wall clock, by how much it is off from the truth.
+    pub fn set_skew(&mut self, skew_ms: i64) {
+        self.skew_ms = skew_ms;
     }
 
     /// A timer fired.
@@ -200,9 +228,7 @@ impl Process {
     }
 
     fn handle(&mut self, now: Time, input: Input<Engine>, acts: &mut Vec<Act>) {
-        let millis = i64::try_from(now.0 / 1_000_000).unwrap_or(0);
-        let genesis = i64::try_from(GENESIS.0).unwrap_or(0);
-        let clock = UnixMillis(u64::try_from(genesis + millis + self.skew_ms).unwrap_or(0));
+        let clock = Cluster::clock(now, self.skew_ms);
         let mut effects = Vec::new();
         self.replica.handle(now, clock, input, &mut effects);
         self.queue.extend(effects);
@@ -247,7 +273,8 @@ impl Process {
     fn carry_out(&mut self, effect: Effect<Engine>, acts: &mut Vec<Act>) -> Result<(), String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         match effect {
-            Effect::Persist { .. } | Effect::View { .. } | Effect::Ready(_) => {}
+            Effect::Persist { .. } | Effect::View { .. } => {}
+            Effect::Ready(ready) => acts.push(Act::Ready(ready)),
             Effect::Note { slot, record } => {
                 self.wal.append(slot, &record.to_wire()).map_err(|e| text(&e))?;
             }

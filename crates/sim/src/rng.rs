@@ -35,6 +35,11 @@ impl Rng {
         self.below(1000) < chance
     }
 
+    /// One of several; `None` where there is none.
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
+        of.get(usize::try_from(self.below(of.len() as u64)).unwrap_or(0))
+    }
+
     /// Sixteen bytes.
     pub fn sixteen(&mut self) -> [u8; 16] {
         let mut bytes = [0; 16];

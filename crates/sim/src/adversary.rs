@@ -1,0 +1,586 @@
+//! Byzantine replicas, named by what they do: the production replica runs inside, and what it
+//! sends is changed on its way out.
+//!
+//! | deed | what others see |
+//! |---|---|
+//! | [`Deed::Equivocate`] | the truth or its contradiction, both signed, by whom it tells |
+//! | [`Deed::Mute`] | nothing, or not everything |
+//! | [`Deed::Delay`] | everything, up to two seconds late |
+//! | [`Deed::Corrupt`] | bytes changed on the way out |
+//! | [`Deed::ProposeOddly`] | proposals with repeated, forged or invented items, or a wrong time |
+//! | [`Deed::CosignWrongly`] | validly signed heads of a log that nobody has |
+//! | [`Deed::ForgePages`] | in state transfer, other exchanges behind the entries, or none |
+//! | [`Deed::MisplacePages`] | pages of the wrong place, with items missing, swapped or changed |
+//! | [`Deed::ForgeState`] | pieces of a state that nobody has |
+//! | [`Deed::OfferOldSnapshots`] | the first snapshot and certificate, whatever came since |
+//! | [`Deed::PassOnToFew`] | forwards and rejoin offers, for some only |
+//! | [`Deed::Boast`] | progress far ahead of anybody's |
+//! | [`Deed::InflateReports`] | a later end of the window to those who lost their disk |
+//! | [`Deed::Replay`] | old messages again, its own and those that others signed |
+//! | [`Deed::SendJunk`] | forwards of malformed, forged, invented and repeated requests |
+//! | [`Deed::ForgeAnswers`] | at its gateway, certified answers with another content |
+
+use crate::{
+    cluster::Cluster,
+    process::{Engine, Sent},
+    rng::Rng,
+};
+use bytes::Bytes;
+use quorate_crypto::{Cosigner, VoteSigner, rejoin_statement};
+use quorate_proof::{cosignature_message, head_text};
+use quorate_protocol::{
+    adversary::Equivocates,
+    pbft::{
+        Body,
+        message::{Header, Message as Order, Phase, PrePrepare, Vote, digest_of},
+    },
+};
+use quorate_replica::{
+    Message,
+    message::{Cosign, Manifest, Page, Progress, Sync},
+};
+use quorate_types::{
+    Batch, Digest, Item, Rejoin, RejoinReport, ReplicaId, Request, Salt, Slot, StableCertificate,
+    UnixMillis, View, Wire,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+/// How many messages and requests an adversary remembers, to send them again.
+const MEMORY: usize = 64;
+
+/// How many requests of its own one adversary brings into a run, so that runs come to rest.
+const JUNK_MAX: u32 = 40;
+
+/// How far a report is inflated, in slots. The others fill as many with no-ops, which a run must be
+/// able to bear (`docs/decisions.md`, "Not yet").
+const INFLATION_MAX: u64 = 100;
+
+/// What a Byzantine replica does.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Deed {
+    /// Tells some the truth and others its contradiction, both validly signed.
+    Equivocate,
+    /// Sends nothing; beside other deeds, leaves out one message in five.
+    Mute,
+    /// Sends everything late.
+    Delay,
+    /// Changes one byte in one of eight messages.
+    Corrupt,
+    /// As primary, proposes batches that no correct primary proposes.
+    ProposeOddly,
+    /// Cosigns another root.
+    CosignWrongly,
+    /// Sends pages with other exchanges.
+    ForgePages,
+    /// Sends pages whose entries are not what was asked for.
+    MisplacePages,
+    /// Sends wrong pieces of state.
+    ForgeState,
+    /// Offers its first snapshot and certificate for ever.
+    OfferOldSnapshots,
+    /// Forwards requests and rejoins to some only.
+    PassOnToFew,
+    /// Claims to be far ahead.
+    Boast,
+    /// Reports a window's end that lies too far ahead.
+    InflateReports,
+    /// Sends old messages again.
+    Replay,
+    /// Forwards garbage.
+    SendJunk,
+    /// Gives clients answers that it made up.
+    ForgeAnswers,
+}
+
+impl Deed {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Equivocate,
+        Self::Mute,
+        Self::Delay,
+        Self::Corrupt,
+        Self::ProposeOddly,
+        Self::CosignWrongly,
+        Self::ForgePages,
+        Self::MisplacePages,
+        Self::ForgeState,
+        Self::OfferOldSnapshots,
+        Self::PassOnToFew,
+        Self::Boast,
+        Self::InflateReports,
+        Self::Replay,
+        Self::SendJunk,
+        Self::ForgeAnswers,
+    ];
+
+    /// The name under which it is counted.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Equivocate => "equivocate",
+            Self::Mute => "mute",
+            Self::Delay => "delay",
+            Self::Corrupt => "corrupt",
+            Self::ProposeOddly => "propose-oddly",
+            Self::CosignWrongly => "cosign-wrongly",
+            Self::ForgePages => "forge-pages",
+            Self::MisplacePages => "misplace-pages",
+            Self::ForgeState => "forge-state",
+            Self::OfferOldSnapshots => "offer-old-snapshots",
+            Self::PassOnToFew => "pass-on-to-few",
+            Self::Boast => "boast",
+            Self::InflateReports => "inflate-reports",
+            Self::Replay => "replay",
+            Self::SendJunk => "send-junk",
+            Self::ForgeAnswers => "forge-answers",
+        }
+    }
+
+    /// Those that lie to who lags or lost its disk.
+    pub const TO_LAGGARDS: [Self; 6] = [
+        Self::ForgePages,
+        Self::MisplacePages,
+        Self::ForgeState,
+        Self::OfferOldSnapshots,
+        Self::Boast,
+        Self::InflateReports,
+    ];
+
+    /// Draws one of some.
+    #[must_use]
+    pub fn draw(rng: &mut Rng, of: &[Self]) -> Self {
+        *rng.pick(of).unwrap_or(&Self::Mute)
+    }
+}
+
+/// A message on its way to one replica.
+#[derive(Debug)]
+pub struct Parcel {
+    /// To whom.
+    pub to: ReplicaId,
+    /// What.
+    pub message: Arc<Sent>,
+    /// How long it is held back.
+    pub after: Duration,
+}
+
+/// What stands between a faulty replica and the network.
+#[derive(Debug)]
+pub struct Adversary {
+    me: ReplicaId,
+    cluster: Arc<Cluster>,
+    deeds: BTreeSet<Deed>,
+    deceived: BTreeSet<ReplicaId>,
+    rng: Rng,
+    heard: VecDeque<Arc<Sent>>,
+    requests: VecDeque<Arc<Request>>,
+    manifest: Option<Manifest>,
+    certificate: Option<Arc<StableCertificate>>,
+    proposals: BTreeMap<(View, Slot), Order<Batch>>,
+    junk: u32,
+    invented: Vec<Request>,
+    injected: BTreeMap<&'static str, u64>,
+}
+
+impl Adversary {
+    /// What does these deeds in the name of `me`. All liars deceive the same others.
+    #[must_use]
+    pub fn new(
+        me: ReplicaId,
+        cluster: Arc<Cluster>,
+        deeds: BTreeSet<Deed>,
+        deceived: BTreeSet<ReplicaId>,
+        rng: Rng,
+    ) -> Self {
+        Self {
+            me,
+            cluster,
+            deeds,
+            deceived,
+            rng,
+            heard: VecDeque::new(),
+            requests: VecDeque::new(),
+            manifest: None,
+            certificate: None,
+            proposals: BTreeMap::new(),
+            junk: 0,
+            invented: Vec::new(),
+            injected: BTreeMap::new(),
+        }
+    }
+
+    /// How often each deed was done.
+    #[must_use]
+    pub fn injected(&self) -> &BTreeMap<&'static str, u64> {
+        &self.injected
+    }
+
+    /// Requests of its own that may be ordered: it may act as a client, too.
+    #[must_use]
+    pub fn invented(&self) -> &[Request] {
+        &self.invented
+    }
+
+    /// Listens to what arrives, to use it later.
+    pub fn hear(&mut self, message: &Arc<Sent>) {
+        self.learn(message);
+        self.heard.push_back(message.clone());
+        if self.heard.len() > MEMORY {
+            self.heard.pop_front();
+        }
+    }
+
+    /// Whether the answer that its gateway is about to give is replaced.
+    pub fn forges_answer(&mut self) -> bool {
+        self.tempted(Deed::ForgeAnswers, 600)
+    }
+
+    /// What really leaves when the replica inside sends something.
+    pub fn send(&mut self, engine: &Engine, to: &[ReplicaId], message: Sent) -> Vec<Parcel> {
+        self.learn(&message);
+        let mut parcels = Vec::new();
+        if matches!(message, Message::Progress(_)) {
+            self.volunteer(to, &mut parcels);
+        }
+        let silent = if self.deeds.len() == 1 { 1_000 } else { 200 };
+        if self.tempted(Deed::Mute, silent) {
+            return parcels;
+        }
+        let passed_on = matches!(message, Message::Forward(_) | Message::RejoinOffer(_));
+        let message = Arc::new(self.altered(message));
+        for &to in to {
+            if passed_on && self.tempted(Deed::PassOnToFew, 600) {
+                continue;
+            }
+            let message = self.told(engine, to, &message);
+            let late = self.tempted(Deed::Delay, 800);
+            let after = Duration::from_millis(if late { self.rng.range(1, 2_000) } else { 0 });
+            parcels.push(Parcel { to, message, after });
+        }
+        parcels
+    }
+
+    /// Whether it does this deed now; counts it if so.
+    fn tempted(&mut self, deed: Deed, permille: u64) -> bool {
+        let does = self.deeds.contains(&deed) && self.rng.permille(permille);
+        if does {
+            *self.injected.entry(deed.name()).or_default() += 1;
+        }
+        does
+    }
+
+    /// Keeps requests that pass by, and the first snapshot and certificate.
+    fn learn(&mut self, message: &Sent) {
+        match message {
+            Message::Forward(requests) => requests.iter().for_each(|it| self.note(it)),
+            Message::Engine(Order { body: Body::PrePrepare(proposal), .. }) => {
+                for item in proposal.command.iter().flat_map(|batch| &batch.items) {
+                    if let Item::Request(request) = item {
+                        self.note(request);
+                    }
+                }
+            }
+            Message::Sync(Sync::Manifest(manifest)) => {
+                self.manifest.get_or_insert_with(|| manifest.clone());
+            }
+            Message::Sync(Sync::Certificate(certificate)) => {
+                self.certificate.get_or_insert_with(|| certificate.clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn note(&mut self, request: &Arc<Request>) {
+        self.requests.push_back(request.clone());
+        if self.requests.len() > MEMORY {
+            self.requests.pop_front();
+        }
+    }
+
+    /// What one receiver is told: equivocators split the others in two.
+    fn told(&mut self, engine: &Engine, to: ReplicaId, message: &Arc<Sent>) -> Arc<Sent> {
+        if let Message::RejoinReport { nonce, report } = &**message
+            && self.tempted(Deed::InflateReports, 700)
+        {
+            let further = self.rng.range(1, INFLATION_MAX);
+            let window_end = Slot(report.window_end.0.saturating_add(further));
+            let report = inflated(&self.cluster, self.me, to, nonce, window_end);
+            return Arc::new(Message::RejoinReport { nonce: *nonce, report });
+        }
+        let Message::Engine(order) = &**message else { return message.clone() };
+        if !self.deceived.contains(&to) || !self.deeds.contains(&Deed::Equivocate) {
+            return message.clone();
+        }
+        let Some(other) = engine.contradiction(order) else { return message.clone() };
+        *self.injected.entry(Deed::Equivocate.name()).or_default() += 1;
+        Arc::new(Message::Engine(other))
+    }
+
+    fn altered(&mut self, message: Sent) -> Sent {
+        let altered = match message {
+            Message::Cosign(cosign) if self.tempted(Deed::CosignWrongly, 500) => {
+                Message::Cosign(self.cosign_wrongly(cosign))
+            }
+            Message::Progress(progress) if self.tempted(Deed::Boast, 700) => {
+                let ahead = self.rng.range(1, 1 << 40);
+                let boast = |slot: Slot| Slot(slot.0.saturating_add(ahead));
+                let (executed, stable) = (boast(progress.executed), boast(progress.stable));
+                Message::Progress(Progress { executed, stable })
+            }
+            Message::Sync(sync) => Message::Sync(self.lie(sync)),
+            Message::Engine(order) => Message::Engine(self.propose_oddly(order)),
+            other => other,
+        };
+        if !self.deeds.contains(&Deed::Corrupt) || !self.rng.permille(125) {
+            return altered;
+        }
+        let corrupt = self.corrupted(&altered);
+        if let Some(corrupt) = &corrupt {
+            if let Message::Forward(requests) = corrupt {
+                self.invented.extend(requests.iter().map(|request| Request::clone(request)));
+            }
+            *self.injected.entry(Deed::Corrupt.name()).or_default() += 1;
+        }
+        corrupt.unwrap_or(altered)
+    }
+
+    /// The message with one bit changed, if that still decodes.
+    fn corrupted(&mut self, message: &Sent) -> Option<Sent> {
+        let mut bytes = message.to_wire();
+        let at = usize::try_from(self.rng.below(bytes.len() as u64)).ok()?;
+        *bytes.get_mut(at)? ^= 1 << self.rng.below(8);
+        Sent::from_wire(&bytes, bytes.len()).ok()
+    }
+
+    /// A valid signature of its own over a head with another root. All liars agree on it.
+    fn cosign_wrongly(&self, cosign: Cosign) -> Cosign {
+        let mut head = cosign.head;
+        head.root.0[0] ^= 0xff;
+        let text = head_text(self.cluster.policy.origin_text(), &head);
+        let message = cosignature_message(&text, cosign.time.seconds());
+        let signature = Cosigner::mac(self.cluster.keyring, self.me).cosign(&message);
+        Cosign { head, signature, ..cosign }
+    }
+
+    // --- state transfer ------------------------------------------------------------------------
+
+    fn lie(&mut self, sync: Sync) -> Sync {
+        match sync {
+            Sync::Page(page) => {
+                let page = match self.tempted(Deed::ForgePages, 600) {
+                    true => self.forged(page),
+                    false => page,
+                };
+                match self.tempted(Deed::MisplacePages, 600) {
+                    true => Sync::Page(self.misplaced(page)),
+                    false => Sync::Page(page),
+                }
+            }
+            Sync::State { slot, map, from, mut page } if self.tempted(Deed::ForgeState, 600) => {
+                let place = self.rng.below(page.items.len() as u64);
+                let item = usize::try_from(place).ok().and_then(|at| page.items.get_mut(at));
+                match (item, self.rng.below(3)) {
+                    (Some((_, value)), 0) => *value = Bytes::from_static(b"forged"),
+                    (Some((key, _)), 1) => *key = Bytes::from_static(b"forged"),
+                    (Some(_), _) => {
+                        page.items.pop();
+                    }
+                    (None, _) => page.items.push((Bytes::from("new"), Bytes::from("forged"))),
+                }
+                Sync::State { slot, map, from, page }
+            }
+            Sync::Manifest(newest) => match &self.manifest {
+                Some(old) if *old != newest => {
+                    let old = old.clone();
+                    let does = self.tempted(Deed::OfferOldSnapshots, 800);
+                    Sync::Manifest(if does { old } else { newest })
+                }
+                _ => Sync::Manifest(newest),
+            },
+            Sync::Certificate(newest) => match self.certificate.clone() {
+                Some(old) if old != newest && self.tempted(Deed::OfferOldSnapshots, 500) => {
+                    Sync::Certificate(old)
+                }
+                _ => Sync::Certificate(newest),
+            },
+            other => other,
+        }
+    }
+
+    /// The entries are right, what stands behind them is not.
+    fn forged(&mut self, mut page: Page) -> Page {
+        let choice = self.rng.below(6);
+        for item in &mut page.items {
+            let Some(exchange) = &mut item.exchange else { continue };
+            let mut request = Request::clone(&exchange.request);
+            match choice {
+                0 => request.body = Bytes::from_static(b"forged"),
+                1 => request.salt = Salt([0xff; 16]),
+                2 => exchange.response.body = Bytes::from_static(b"forged"),
+                3 => request.fields.push(("x-forged".to_owned(), "1".to_owned())),
+                4 => exchange.response.fields.push(("x-forged".to_owned(), "1".to_owned())),
+                _ => {
+                    item.exchange = None;
+                    break;
+                }
+            }
+            exchange.request = Arc::new(request);
+            if self.rng.permille(500) {
+                break;
+            }
+        }
+        page
+    }
+
+    /// Other entries than those asked for.
+    fn misplaced(&mut self, mut page: Page) -> Page {
+        match self.rng.below(6) {
+            0 => page.from = page.from.next(),
+            1 => page.size = page.size.saturating_add(1),
+            2 => page.items.reverse(),
+            3 if page.items.len() > 1 => {
+                page.items.remove(0);
+            }
+            4 => {
+                if let Some(last) = page.items.last().cloned() {
+                    page.items.push(last);
+                }
+            }
+            _ => {
+                if let Some(item) = page.items.first_mut() {
+                    item.entry = item.entry.replace('1', "2");
+                }
+            }
+        }
+        page
+    }
+
+    // --- proposals -----------------------------------------------------------------------------
+
+    /// A primary's own proposal, replaced; the same one each time it is sent.
+    fn propose_oddly(&mut self, order: Order<Batch>) -> Order<Batch> {
+        let Body::PrePrepare(PrePrepare { vote, command: Some(batch) }) = &order.body else {
+            return order;
+        };
+        if vote.signer != self.me || !self.deeds.contains(&Deed::ProposeOddly) {
+            return order;
+        }
+        let place = (vote.header.view, vote.header.slot);
+        if let Some(known) = self.proposals.get(&place) {
+            return known.clone();
+        }
+        let mut odd = order.clone();
+        if self.tempted(Deed::ProposeOddly, 500) {
+            let batch = self.odd_batch(Batch::clone(batch));
+            let header = Header { digest: digest_of(Some(&batch)), ..vote.header };
+            let key = VoteSigner::Mac { keyring: self.cluster.keyring, replica: self.me };
+            let domain = self.cluster.domain();
+            let vote =
+                Vote::sign(header, Phase::PrePrepare, self.me, &key, &domain, order.instance);
+            let command = Some(Arc::new(batch));
+            odd.body = Body::PrePrepare(PrePrepare { vote, command });
+        }
+        self.proposals.insert(place, odd.clone());
+        odd
+    }
+
+    fn odd_batch(&mut self, mut batch: Batch) -> Batch {
+        match self.rng.below(7) {
+            0 => batch.items.extend(batch.items.clone()),
+            1 => batch.items.clear(),
+            2 => {
+                // Within what backups bear with, or beyond it.
+                let off = self.rng.range(0, 4_000);
+                batch.time = UnixMillis((batch.time.0 + off).saturating_sub(2_000));
+            }
+            3 => {
+                let (replica, nonce) = (self.me, Digest([0x77; 32]));
+                let rejoin = Rejoin { replica, nonce, reports: Vec::new() };
+                batch.items.push(Item::Rejoin(rejoin));
+            }
+            4 => batch.items.reverse(),
+            _ => batch.items.extend(self.junk().map(|junk| Item::Request(Arc::new(junk)))),
+        }
+        batch
+    }
+
+    // --- unasked for ---------------------------------------------------------------------------
+
+    /// What it sends of its own accord, now and then.
+    fn volunteer(&mut self, to: &[ReplicaId], parcels: &mut Vec<Parcel>) {
+        let mut messages = Vec::new();
+        if self.deeds.contains(&Deed::Replay) {
+            for _ in 0..self.rng.below(4) {
+                let old = self.rng.pick(self.heard.make_contiguous()).cloned();
+                if old.is_some() && self.tempted(Deed::Replay, 1_000) {
+                    messages.extend(old);
+                }
+            }
+        }
+        if self.junk < JUNK_MAX && self.tempted(Deed::SendJunk, 700) {
+            let junk = (0..self.rng.range(1, 4)).filter_map(|_| self.junk()).map(Arc::new);
+            messages.push(Arc::new(Message::Forward(junk.collect())));
+        }
+        for message in messages {
+            for &to in to.iter().filter(|_| self.rng.permille(700)) {
+                parcels.push(Parcel { to, message: message.clone(), after: Duration::ZERO });
+            }
+        }
+    }
+
+    /// A request that no client made, or not like this.
+    fn junk(&mut self) -> Option<Request> {
+        self.junk += 1;
+        let known = self.rng.pick(self.requests.make_contiguous()).cloned();
+        let mut request = match (self.rng.below(6), known) {
+            // A client's request: once more, changed, or under a salt that another one has.
+            (0, Some(known)) => Request { salt: Salt(self.rng.sixteen()), ..(*known).clone() },
+            (1, Some(known)) => Request { body: Bytes::from("other"), ..(*known).clone() },
+            (2, Some(known)) => {
+                let (salt, path) = (Salt(self.rng.sixteen()), "/kv/k0".to_owned());
+                Request { salt, path, method: "DELETE".to_owned(), ..(*known).clone() }
+            }
+            (3, Some(known)) => Request { salt: known.salt, ..self.invention() },
+            (4, _) => Request { fields: vec![("host".into(), "x".into())], ..self.invention() },
+            _ => self.invention(),
+        };
+        if request.signature.is_none() {
+            self.invented.push(request.clone());
+        } else if self.rng.permille(300) {
+            // Its client did not sign this; with its name taken off, it is another's request.
+            request.signature = None;
+            self.invented.push(request.clone());
+        }
+        Some(request)
+    }
+
+    fn invention(&mut self) -> Request {
+        let key = format!("\"junk-{}-{:032x}\"", self.me, self.rng.draw());
+        Request {
+            method: if self.rng.permille(800) { "PUT".to_owned() } else { "NO PE".to_owned() },
+            path: format!("/kv/k{}", self.rng.below(3)),
+            query: "?".to_owned(),
+            fields: vec![("idempotency-key".to_owned(), key)],
+            body: Bytes::from_static(b"junk"),
+            salt: Salt(self.rng.sixteen()),
+            signature: None,
+        }
+    }
+}
+
+/// A report that places the window's end so much further, validly signed by `me`.
+fn inflated(
+    cluster: &Cluster,
+    me: ReplicaId,
+    to: ReplicaId,
+    nonce: &Digest,
+    window_end: Slot,
+) -> RejoinReport {
+    let key = VoteSigner::Mac { keyring: cluster.keyring, replica: me };
+    let bytes = rejoin_statement(&cluster.domain(), nonce, to, window_end);
+    RejoinReport { reporter: me, window_end, signature: key.sign(&bytes) }
+}

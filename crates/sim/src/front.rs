@@ -1,0 +1,158 @@
+//! Between clients and gateways: who asks whom, and what an answer is worth.
+
+use crate::{
+    answer,
+    client::{Client, Manner, Returned, Trick},
+    process::Act,
+    world::{Event, World},
+};
+use quorate_replica::{Reply, Ticket};
+use quorate_types::{ReplicaId, Response};
+use std::time::Duration;
+
+/// How long a client waits before it asks another gateway.
+const RETRY: Duration = Duration::from_millis(1_500);
+
+impl World {
+    /// A client makes its next request.
+    pub(crate) fn call(&mut self, number: usize) {
+        self.clients[number].current = None;
+        let Some((operation, trick)) = self.clients[number].next(self.now) else { return };
+        if let Some(trick) = trick {
+            self.outcome.inject(trick.name());
+        }
+        self.history.push(operation);
+        let operation = self.history.len() - 1;
+        self.clients[number].current = Some(operation);
+        let taken = self.send(number, operation);
+        if trick == Some(Trick::WrongSignature) && !taken {
+            self.outcome.check("wrong-signature-refused");
+        }
+    }
+
+    /// Nothing came in time: elsewhere, or never mind.
+    pub(crate) fn retry(&mut self, number: usize, operation: usize) {
+        if self.history[operation].returned.is_some() {
+            return;
+        }
+        if self.history[operation].manner == Manner::Once {
+            self.outcome.inject("client-leaves");
+            return self.call(number);
+        }
+        self.send(number, operation);
+    }
+
+    /// A client tells a gateway that it waits no longer.
+    pub(crate) fn abandon(&mut self, at: ReplicaId, ticket: Ticket) {
+        if self.tickets.remove(&ticket).is_none() {
+            return;
+        }
+        let mut acts: Vec<Act> = Vec::new();
+        if let Some(process) = &mut self.machines[at.position()].process {
+            self.outcome.inject("client-abandons");
+            process.abandon(self.now, ticket, &mut acts);
+        }
+        self.carry_out(at, acts);
+    }
+
+    /// Asks a gateway; `false` where it refuses the signature, or is down.
+    fn send(&mut self, number: usize, operation: usize) -> bool {
+        self.attempts += 1;
+        let ticket = Ticket(self.attempts);
+        let gateway = self.clients[number].gateway(self.plan.n);
+        let (salt, again) = self.clients[number].salt();
+        if again {
+            self.outcome.inject("salt-reused");
+        }
+        let mut request = self.history[operation].request.clone();
+        request.salt = salt;
+        self.tickets.insert(ticket, (operation, gateway));
+        self.schedule(self.now.plus(RETRY), Event::Retry { client: number, operation });
+        if self.history[operation].manner == Manner::Restless {
+            let after = Duration::from_millis(self.rng.range(1, 1_400));
+            self.schedule(self.now.plus(after), Event::Abandon { at: gateway, ticket });
+        }
+        let mut acts = Vec::new();
+        let process = self.machines[gateway.position()].process.as_mut();
+        let taken =
+            process.is_some_and(|process| process.submit(self.now, ticket, request, &mut acts));
+        self.carry_out(gateway, acts);
+        taken
+    }
+
+    /// An answer arrives: the client checks it, and believes it or waits on.
+    pub(crate) fn reply(&mut self, at: ReplicaId, ticket: Ticket, reply: Reply) {
+        let Some((operation, gateway)) = self.tickets.get(&ticket).copied() else { return };
+        if gateway != at {
+            return;
+        }
+        let machine = &self.machines[at.position()];
+        let (Some(process), lies) = (&machine.process, self.lies(at)) else { return };
+        let written = match &reply {
+            Reply::Certified(certified) => Ok(answer::certified(&self.cluster, at, certified)),
+            Reply::Earlier(index) => answer::earlier(&self.cluster, at, process, *index),
+            Reply::Refused(_) => return self.outcome.check("refusals"),
+        };
+        let mut received = match written {
+            Ok(received) => received,
+            Err(_) if lies => return,
+            Err(reason) if reason == answer::UNCOVERED => {
+                return self.outcome.excuse("answer-before-certificate");
+            }
+            Err(reason) => return self.fail(format!("{at} cannot prove its answer: {reason}")),
+        };
+        let content = self.rng.permille(500);
+        let adversary = self.machines[at.position()].adversary.as_mut();
+        let forged = adversary.is_some_and(|adversary| adversary.forges_answer());
+        if forged {
+            answer::forge(&mut received, content);
+        }
+        let request = &self.history[operation].request;
+        match answer::check(&self.cluster, &self.verifier, request, &received) {
+            Ok(_) if forged => self.fail(format!("a forged answer of {at} verifies")),
+            Ok(verdict) => {
+                self.outcome.check("answers-verified");
+                let fields = received.fields.into_iter();
+                let covered = fields
+                    .filter(|(name, _)| quorate_proof::RESPONSE_FIELDS.contains(&name.as_str()));
+                let (status, fields) = (received.status, covered.collect());
+                let response = Response { status, fields, body: received.body };
+                let (index, salt) = (verdict.facts.index, verdict.facts.salt);
+                self.returned(operation, Returned { at: self.now, index, salt, response });
+            }
+            Err(_) if forged => self.outcome.check("forged-answers-refused"),
+            Err(_) if lies => {}
+            Err(error) => self.fail(format!("an answer of {at} does not verify: {error}")),
+        }
+    }
+
+    /// The client believes an answer, and goes on after a while.
+    fn returned(&mut self, operation: usize, answer: Returned) {
+        let number = self.history[operation].client;
+        if self.history[operation].returned.is_some() {
+            return;
+        }
+        self.history[operation].returned = Some(answer);
+        if self.clients[number].current == Some(operation) {
+            let pause = Duration::from_micros(self.rng.range(1, 200_000));
+            self.schedule(self.now.plus(pause), Event::Call { client: number });
+        }
+    }
+
+    /// Asks each gateway that must be of use for one more write, once.
+    pub(crate) fn probe(&mut self) {
+        if self.probing {
+            return;
+        }
+        self.probing = true;
+        let gateways: Vec<ReplicaId> =
+            self.cluster.committee.replicas().filter(|&at| self.must_serve(at)).collect();
+        for gateway in gateways {
+            let number = self.clients.len();
+            let (cluster, rng) = (self.cluster.clone(), self.rng.fork());
+            self.clients.push(Client::probe(number, gateway, cluster, rng));
+            self.outcome.check("probes");
+            self.call(number);
+        }
+    }
+}

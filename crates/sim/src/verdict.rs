@@ -1,0 +1,124 @@
+//! When a run is over, and what it came to.
+
+use crate::{check::Trace, outcome::mix, process::Process, world::World};
+use quorate_types::{Index, ReplicaId};
+use std::collections::BTreeSet;
+
+impl World {
+    /// Whether a replica must come up, catch up and answer in the end: it never lied, and its clock
+    /// is right.
+    pub(crate) fn must_serve(&self, at: ReplicaId) -> bool {
+        let cast = &self.plan.cast;
+        !self.lies(at) && (cast.clocks_mended || !cast.clocks.contains_key(&at))
+    }
+
+    /// Whether everybody was answered and everybody is level.
+    pub(crate) fn is_settled(&self) -> bool {
+        let idle = self.clients.iter().all(|client| client.current.is_none() && client.left == 0);
+        if self.now < self.plan.healed || !idle || self.history.is_empty() {
+            return false;
+        }
+        // After a power loss, what was acknowledged may have to be committed again from the votes.
+        let acknowledged = self.history.iter().filter_map(|operation| operation.returned.as_ref());
+        let needed = acknowledged.map(|returned| returned.index.0 + 1).max().unwrap_or(0);
+        let mut level = BTreeSet::new();
+        for at in self.cluster.committee.replicas().filter(|&at| self.must_serve(at)) {
+            let Some(process) = &self.machines[at.position()].process else { return false };
+            let sight = process.replica().sight();
+            if !sight.votes || sight.stable != sight.executed || process.log().size() < needed {
+                return false;
+            }
+            level.insert(process.state());
+        }
+        level.len() == 1
+    }
+
+    /// Whether every replica that must serve says that it does.
+    pub(crate) fn all_ready(&self) -> bool {
+        let mut serving = self.cluster.committee.replicas().filter(|&at| self.must_serve(at));
+        serving.all(|at| self.machines[at.position()].ready)
+    }
+
+    /// Whether a replica waits outside of any view while the others work in one. It does so until
+    /// their next view change (`docs/decisions.md`, "Not yet"): nothing wrong comes of it, but
+    /// nothing else comes of its gateway either.
+    fn waits_alone(&self, at: ReplicaId) -> bool {
+        let entered = |at: ReplicaId| {
+            let process = self.machines[at.position()].process.as_ref();
+            process.is_some_and(|process| process.replica().sight().primary.is_some())
+        };
+        let inside = self.cluster.committee.replicas().filter(|&other| entered(other)).count();
+        !entered(at) && inside >= self.cluster.committee.quorum()
+    }
+
+    /// Whether all that is missing are those who wait alone, and those who wait for them.
+    fn is_excused(&self) -> bool {
+        let alone = |at: ReplicaId| self.waits_alone(at);
+        let open = self.clients.iter().filter(|client| client.current.is_some());
+        let mut serving = self.cluster.committee.replicas().filter(|&at| self.must_serve(at));
+        self.probing
+            && serving.all(|at| self.machines[at.position()].ready || alone(at))
+            && open.into_iter().all(|client| client.pinned.is_some_and(alone))
+    }
+
+    pub(crate) fn report_stuck(&mut self) {
+        if self.is_excused() {
+            return self.outcome.excuse("left-alone");
+        }
+        let open = self.clients.iter().filter(|client| client.current.is_some()).count();
+        let mut sights = Vec::new();
+        for at in self.cluster.committee.replicas() {
+            let machine = &self.machines[at.position()];
+            let role = match (self.lies(at), self.must_serve(at)) {
+                (true, _) => " (liar)",
+                (_, false) => " (wrong clock)",
+                _ => "",
+            };
+            let Some(process) = &machine.process else {
+                sights.push(format!("{at}{role} is down"));
+                continue;
+            };
+            let (sight, engine) = (process.replica().sight(), process.replica().engine());
+            let (ready, committed) = (machine.ready, engine.committed());
+            sights.push(format!("{at}{role}: ready {ready}, committed {committed}, {sight:?}"));
+        }
+        let phase = if self.probing { "after the probes" } else { "before the probes" };
+        let sights = sights.join("; ");
+        self.fail(format!("stuck {phase}: {open} clients unanswered; {sights}"));
+    }
+
+    /// Checks everything that can be checked at the end.
+    pub(crate) fn judge(&mut self) -> Trace {
+        let (mut logs, mut invented) = (Vec::new(), Vec::new());
+        let mut ends = Vec::new();
+        for at in self.cluster.committee.replicas() {
+            let machine = &self.machines[at.position()];
+            if let Some(adversary) = &machine.adversary {
+                invented.extend_from_slice(adversary.invented());
+                for (&name, &count) in adversary.injected() {
+                    *self.outcome.injected.entry(name).or_default() += count;
+                }
+                continue;
+            }
+            let Some(process) = &machine.process else { continue };
+            let log = process.log();
+            let items = (0..log.size()).map_while(|i| log.item(Index(i)).ok().flatten());
+            logs.push(items.collect());
+            self.outcome.views = self.outcome.views.max(process.replica().sight().view.0);
+            ends.extend(Process::state(process));
+        }
+        let (history, tuning) = (std::mem::take(&mut self.history), self.plan.tuning);
+        let trace = Trace { logs, history, invented, tuning };
+        self.outcome.entries = trace.logs.iter().map(Vec::len).max().unwrap_or(0) as u64;
+        if let Err(reason) = trace.check() {
+            self.fail(reason);
+        }
+        for (slot, digest) in &ends {
+            if ends.iter().any(|(other, state)| other == slot && state != digest) {
+                self.fail(format!("two states after slot {slot}"));
+            }
+            self.outcome.hash = mix(self.outcome.hash, slot.0 ^ u64::from(digest.0[0]));
+        }
+        trace
+    }
+}
