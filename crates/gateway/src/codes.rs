@@ -146,7 +146,7 @@ codes! {
          this service: Ed25519 by RFC 9421 over @method, @authority, @path, @query, \
          content-digest and idempotency-key, with created and keyid. Sign anew, or send neither \
          field.";
-    SIGNATURE_WRONG = 401 "signature-wrong":
+    CLIENT_SIGNATURE_WRONG = 401 "client-signature-wrong":
         "The client's signature does not verify for this request under the key that it names. \
          Something changed on the way, or another text was signed. Nothing was ordered.";
     FIELDS_TOO_LONG = 431 "fields-too-long":

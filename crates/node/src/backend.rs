@@ -267,7 +267,10 @@ impl<M: Send + 'static> OperationsBackend for Node<M> {
             return Err(Refusal::new(403, "faults-refused", detail));
         }
         tracing::warn!(?fault, "fault injection");
-        self.0.faults.set(fault);
+        let published = self.0.published.clone();
+        let replays = fault == Some(Fault::Replay);
+        let old = blocking(move || replays.then(|| published.newest_answer()).flatten()).await?;
+        self.0.faults.set(fault, old);
         Ok(())
     }
 }

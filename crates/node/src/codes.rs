@@ -68,7 +68,12 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ("log-unreadable", "The log of entries cannot be read here. Ask another replica."),
     ("forged", "A peer delivered a message with a wrong signature."),
     ("link-refused", "A peer could not be reached, or did not hold the key that is pinned for it."),
-    ("link-stranger", "Somebody without a member's key, or of another chain, dialled a replica."),
+    (
+        "link-stranger",
+        "Somebody without a member's key, or of another chain, dialled a replica, or held a \
+         handshake open. Told once a second at most, with the number of those left out; the bounds \
+         are 64 handshakes at a time, 16 of one address.",
+    ),
     (
         "link-broken",
         "A link of a peer was ended: it broke, or the peer sent what no replica sends.",

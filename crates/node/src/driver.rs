@@ -157,7 +157,7 @@ where
                 Ok(delivery) => submissions.push(Submission { ticket, request: delivery.message }),
                 Err(_) => {
                     let detail = "the request's signature is wrong";
-                    let reply = Reply::Refused(Refusal::new(401, "signature-wrong", detail));
+                    let reply = Reply::Refused(Refusal::new(401, "client-signature-wrong", detail));
                     self.steps.push(Step::Release(Action::Reply { ticket, reply }));
                 }
             }

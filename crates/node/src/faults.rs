@@ -63,9 +63,10 @@ impl Faults {
         Self { active: AtomicBool::new(false), state: Mutex::default(), delayed }
     }
 
-    /// Sets the fault, or clears it.
-    pub(crate) fn set(&self, fault: Option<Fault>) {
-        *self.lock() = State { fault, ..State::default() };
+    /// Sets the fault, or clears it. A replica that replays begins with the `old` answer, or else
+    /// with the next one that it gives.
+    pub(crate) fn set(&self, fault: Option<Fault>, old: Option<Proven>) {
+        *self.lock() = State { fault, served: old, ..State::default() };
         self.active.store(fault.is_some(), Release);
     }
 

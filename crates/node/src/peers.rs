@@ -39,3 +39,31 @@ impl<M: Wire + Send + 'static> Receive for FromPeers<M> {
         self.inbox.notify(Notice::Link { peer, up });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inbox::Round;
+    use quorate_types::Slot;
+
+    #[tokio::test]
+    async fn what_is_no_message_ends_the_link_and_is_counted() {
+        let inbox = Arc::new(Inbox::<Slot>::new(2, 1));
+        let standing = Arc::new(Standing::new(Arc::default()));
+        let peers = FromPeers { inbox: Arc::clone(&inbox), standing: Arc::clone(&standing) };
+        let wire = Slot(7).to_wire();
+        let longer = [&wire[..], &[0]].concat();
+        let malformed = [&wire[..wire.len() - 1], &longer, b"GET / HTTP/1.1\r\n\r\n"];
+        for bytes in malformed {
+            let taken = peers.receive(ReplicaId(1), Bytes::copy_from_slice(bytes)).await;
+            assert!(taken.is_err(), "{bytes:?}");
+        }
+        assert_eq!(standing.figures.messages_malformed.get(), malformed.len() as u64);
+        peers.receive(ReplicaId(1), wire.clone().into()).await.unwrap();
+        assert!(peers.receive(ReplicaId(2), wire.into()).await.is_err(), "a stranger has no room");
+        let mut round = Round::default();
+        inbox.take(None, &mut round);
+        let taken: Vec<_> = round.messages.iter().map(|arrived| arrived.message).collect();
+        assert_eq!(taken, [Slot(7)], "only the message arrived");
+    }
+}

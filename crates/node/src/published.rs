@@ -68,6 +68,14 @@ impl Published {
         Ok(Proven { response: exchange.response, facts, proof: self.0.proof(index)? })
     }
 
+    /// The newest answer among the last entries of the log, if there is any.
+    pub(crate) fn newest_answer(&self) -> Option<Proven> {
+        const ENTRIES_MAX: u64 = 256;
+        let size = self.0.reader.size();
+        let indices = (size.saturating_sub(ENTRIES_MAX)..size).rev().map(Index);
+        indices.filter_map(|index| self.earlier(index).ok()).next()
+    }
+
     /// Reads what is published.
     ///
     /// # Errors

@@ -20,7 +20,7 @@
 //!   then has no type. Its 200 has an `ETag` even where it leaves no value. An actual value that
 //!   is not UTF-8 is told with U+FFFD in it, and `"utf8":false` beside it.
 //! - **Errors** are problem documents: `not-found`, `method-not-allowed`, `key-encoding`,
-//!   `key-too-long`, `precondition-failed`, `cas-malformed`.
+//!   `kv-key-too-long`, `precondition-failed`, `cas-malformed`.
 
 use crate::{Service, context::Context};
 use bytes::Bytes;
@@ -191,7 +191,7 @@ fn key(segment: &str) -> Result<Vec<u8>, Response> {
     })?;
     match key.len() {
         0..=KEY_BYTES_MAX => Ok(key),
-        _ => Err(Response::problem(414, "key-too-long", "a key has at most 1024 bytes")),
+        _ => Err(Response::problem(414, "kv-key-too-long", "a key has at most 1024 bytes")),
     }
 }
 

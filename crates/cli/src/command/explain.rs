@@ -192,7 +192,8 @@ mod tests {
         }
     }
 
-    /// The words of `fn code(&self)` bodies, and of failures made in the commands.
+    /// The words of `fn code(&self)` bodies, of failures made in the commands, and of refusals and
+    /// problems that replicas and services answer.
     fn codes_in(text: &str, given: &mut BTreeSet<String>) {
         let text = text.split("#[cfg(test)]").next().unwrap();
         for body in text.split("fn code(&self)").skip(1) {
@@ -203,6 +204,14 @@ mod tests {
                 pair[0].trim_end().ends_with("=>") || pair[0].trim_end().ends_with('{')
             });
             given.extend(values.map(|pair| pair[1].to_owned()));
+        }
+        for made in ["Refusal::new(", "Response::problem("] {
+            for call in text.split(made).skip(1) {
+                // The status comes first.
+                let second = call.split_once(',').map_or("", |(_, rest)| rest.trim_start());
+                let word = second.strip_prefix('"').and_then(|rest| rest.split('"').next());
+                given.extend(word.map(str::to_owned));
+            }
         }
         for made in ["Failure::failed(", "Failure::usage(", "Failure::not_verified("] {
             for call in text.split(made).skip(1) {

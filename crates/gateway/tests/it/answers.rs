@@ -142,7 +142,7 @@ async fn what_the_replica_refuses_is_a_problem_without_an_index() {
     assert_eq!(problem(&busy), (503, "overloaded".to_owned()));
     assert_eq!(field(&busy, "retry-after"), Some("1"));
     let (_, wrong) = ask(front.address, &request("GET /unsigned", "", "")).await;
-    assert_eq!(problem(&wrong), (401, "signature-wrong".to_owned()));
+    assert_eq!(problem(&wrong), (401, "client-signature-wrong".to_owned()));
     assert!(field(&wrong, "www-authenticate").unwrap().contains(AUTHORITY));
     let (_, broken) = ask(front.address, &request("GET /broken", "", "")).await;
     assert_eq!(problem(&broken), (503, "answer-malformed".to_owned()));

@@ -152,7 +152,9 @@ impl Backend for Replicas {
         match request.path.as_str() {
             "/never" => std::future::pending().await,
             "/busy" => Err(codes::OVERLOADED.refusal("too many requests wait")),
-            "/unsigned" => Err(codes::SIGNATURE_WRONG.refusal("the signature does not verify")),
+            "/unsigned" => {
+                Err(codes::CLIENT_SIGNATURE_WRONG.refusal("the signature does not verify"))
+            }
             "/broken" => {
                 let mut submitted = self.order(request);
                 let field = ("x-total".to_owned(), "a\nb".to_owned());

@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `tls` | who may speak: TLS 1.3 with the members' raw public keys |
+//! | `handshakes` | how many may be in the middle of showing who they are |
 //! | `frame` | where a message ends |
 //! | `queue` | what waits for a peer |
 //! | this | dialling again and again, accepting, and moving frames |
@@ -13,6 +14,7 @@
 //! minutes. Another transport (QUIC, say) replaces `tls` and [`dial`]; nothing else knows.
 
 pub(crate) mod frame;
+mod handshakes;
 mod queue;
 pub(crate) mod tls;
 
@@ -20,10 +22,12 @@ pub(crate) use frame::FRAME_BYTES_MAX;
 
 use bytes::Bytes;
 use frame::{put_frame, read_bytes, read_length};
+use handshakes::Handshakes;
 use queue::SendQueue;
 use quorate_types::{PublicKey, ReplicaId};
 use std::{
     io,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -35,7 +39,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, split},
     net::{TcpListener, TcpStream},
     runtime::Handle,
-    sync::Semaphore,
     task::AbortHandle,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
@@ -53,8 +56,8 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A link that was silent for so long is given up and dialled anew.
 const SILENCE_MAX: Duration = Duration::from_secs(4);
 
-/// How many strangers may be in a handshake at one time.
-const HANDSHAKES_MAX: usize = 64;
+/// Strangers are told of so often at most, whatever their number.
+const STRANGERS_TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// One write carries about so many bytes at most.
 const WRITE_BYTES: usize = 256 << 10;
@@ -129,6 +132,7 @@ impl Links {
             acceptor: identity.acceptor(members)?,
             receive,
             current: Mutex::new((0..size).map(|_| None).collect()),
+            strangers: Mutex::default(),
         };
         runtime.spawn(keep_accepting(listener, Arc::new(accepting)));
         Ok(Self { peers: outgoing.into() })
@@ -263,12 +267,19 @@ struct Accepting<R> {
     receive: Arc<R>,
     /// The newest link of each peer. A peer that dials again has lost the one before.
     current: Mutex<Vec<Option<AbortHandle>>>,
+    strangers: Mutex<Strangers>,
+}
+
+/// Those who came without a member's key.
+#[derive(Default)]
+struct Strangers {
+    told: Option<Instant>,
+    untold: u64,
 }
 
 async fn keep_accepting(listener: TcpListener, accepting: Arc<Accepting<impl Receive>>) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let handshakes = Arc::new(Handshakes::default());
     loop {
-        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -278,19 +289,22 @@ async fn keep_accepting(listener: TcpListener, accepting: Arc<Accepting<impl Rec
                 continue;
             }
         };
+        let mut place = handshakes.begin(address.ip());
         let accepting = Arc::clone(&accepting);
         tokio::spawn(async move {
             let _ = stream.set_nodelay(true);
-            let shaken = timeout(HANDSHAKE_MAX, accepting.acceptor.accept(stream)).await;
-            drop(permit);
+            let shaken = tokio::select! {
+                shaken = timeout(HANDSHAKE_MAX, accepting.acceptor.accept(stream)) => shaken,
+                () = place.given_up() => {
+                    accepting.refuse(address, "its handshake was given up for newer ones");
+                    return;
+                }
+            };
+            drop(place);
             match shaken {
                 Ok(Ok((from, link))) => accepting.begin(from, link),
-                Ok(Err(error)) => {
-                    warn!(%address, %error, code = "link-stranger", "a link was refused");
-                }
-                Err(_) => {
-                    debug!(%address, code = "link-stranger", "a link shook no hands in time");
-                }
+                Ok(Err(error)) => accepting.refuse(address, error),
+                Err(_) => accepting.refuse(address, "it shook no hands in time"),
             }
         });
     }
@@ -310,6 +324,19 @@ impl<R: Receive> Accepting<R> {
         {
             before.abort();
         }
+    }
+
+    /// Tells of a stranger, now and then: a log that strangers can fill is a weapon.
+    fn refuse(&self, address: SocketAddr, reason: impl std::fmt::Display) {
+        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        if strangers.told.is_some_and(|told| told.elapsed() < STRANGERS_TOLD_EVERY) {
+            strangers.untold += 1;
+            debug!(%address, %reason, code = "link-stranger", "a link was refused");
+            return;
+        }
+        let untold = std::mem::take(&mut strangers.untold);
+        strangers.told = Some(Instant::now());
+        warn!(%address, %reason, untold, code = "link-stranger", "a link was refused");
     }
 }
 

@@ -211,3 +211,33 @@ async fn a_second_link_of_a_member_replaces_the_first() {
     let mut end = Vec::new();
     let _ = timeout(SOON, first.read_to_end(&mut end)).await.expect("the first link ends");
 }
+
+#[tokio::test]
+async fn strangers_who_hold_handshakes_open_do_not_keep_a_member_out() {
+    let (b, at_b) = listener().await;
+    let mut b = node(b, ours(), &key(1), &[peer(0, "127.0.0.1:9", &key(0))]);
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        let mut stranger = TcpStream::connect(&at_b).await.unwrap();
+        // The beginning of a handshake whose rest never comes.
+        stranger.write_all(&[0x16, 3, 1, 2, 0]).await.unwrap();
+        held.push(stranger);
+    }
+    let begun = Instant::now();
+    let mut link = raw(&at_b).await;
+    let mut frame = Vec::new();
+    put_frame(&mut frame, b"member");
+    link.write_all(&frame).await.unwrap();
+    link.flush().await.unwrap();
+    assert_eq!(b.expect().await.1, &b"member"[..]);
+    // Well before the strangers' time is over.
+    assert!(begun.elapsed() < HANDSHAKE_MAX / 3, "{:?}", begun.elapsed());
+    // All but a share of them are gone already, the others with their time.
+    let mut first = held.remove(0);
+    let mut end = Vec::new();
+    let _ = timeout(HANDSHAKE_MAX / 3, first.read_to_end(&mut end)).await.expect("given up");
+    let mut last = held.pop().unwrap();
+    let waited = timeout(HANDSHAKE_MAX / 3, last.read_to_end(&mut end)).await;
+    assert!(waited.is_err(), "one of the newest was given up");
+    let _ = timeout(SOON, last.read_to_end(&mut end)).await.expect("its time is over");
+}

@@ -248,7 +248,7 @@ fn a_key_of_1024_bytes_is_the_longest() {
     assert_eq!(kv.ask("GET", &format!("/kv/{}", "A".repeat(1024)), "").status, 200);
     for (method, path) in [("PUT", ""), ("GET", ""), ("DELETE", ""), ("POST", "/cas")] {
         let answer = kv.ask(method, &format!("/kv/{}{path}", "A".repeat(1025)), "");
-        assert_eq!((answer.status, code(&answer).as_str()), (414, "key-too-long"));
+        assert_eq!((answer.status, code(&answer).as_str()), (414, "kv-key-too-long"));
     }
 }
 

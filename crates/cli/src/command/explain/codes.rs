@@ -322,6 +322,21 @@ pub(super) const ALL: &[(&str, &str)] = &[
          @query, content-digest and idempotency-key; one of them is missing.",
     ),
     ("signature-component", "The signature covers something that the request does not have."),
+    // What the key-value service answers, ordered and proven.
+    (
+        "not-found",
+        "The service has nothing there: no value under the key, or a path other than /kv/{key} \
+         and /kv/{key}/cas.",
+    ),
+    ("method-not-allowed", "The service does not take this method for this path."),
+    ("precondition-failed", "If-Match or If-None-Match names another value than the one held."),
+    ("key-encoding", "A percent sign in a key of the store is not followed by two hex digits."),
+    ("kv-key-too-long", "A key of the store has more than 1,024 bytes once it is decoded."),
+    (
+        "cas-malformed",
+        "The content of a compare-and-set is not {\"expect\": .., \"set\": ..}, each a text or \
+         null, and nothing else.",
+    ),
     // The client's way to a gateway.
     (
         "url-scheme",
