@@ -177,8 +177,8 @@ impl<P: Equivocates> Protocol for Byzantine<P> {
             Input::Start { records, stable } => Input::Start { records, stable },
             Input::Message { signer, via, message } => Input::Message { signer, via, message },
             Input::Propose(command) => Input::Propose(command),
-            Input::Verdict { slot, view, digest, accept } => {
-                Input::Verdict { slot, view, digest, accept }
+            Input::Verdict { slot, view, digest, verdict } => {
+                Input::Verdict { slot, view, digest, verdict }
             }
             Input::Stable(stable) => Input::Stable(stable),
             Input::Installed(stable) => Input::Installed(stable),

@@ -27,4 +27,4 @@ pub mod protocol;
 pub mod view_change;
 pub mod window;
 
-pub use protocol::{Accusation, Effect, Input, Outbox, Protocol, Stable, To};
+pub use protocol::{Accusation, Effect, Input, Outbox, Protocol, Stable, To, Verdict};

@@ -80,8 +80,8 @@ pub enum Input<P: Protocol> {
         view: View,
         /// The proposal's digest.
         digest: Digest,
-        /// Whether the engine may vote for it.
-        accept: bool,
+        /// What the judge says.
+        verdict: Verdict,
     },
     /// A quorum holds the state after this slot.
     Stable(Stable),
@@ -99,6 +99,19 @@ pub enum Input<P: Protocol> {
         /// The last slot to fill.
         through: Slot,
     },
+}
+
+/// Whether an engine may vote for a proposal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// It may.
+    Accepted,
+    /// No correct primary proposes this: it is not voted for, and its primary is suspected.
+    Refused,
+    /// Its time is not now (rule 28b). It is not voted for; but a correct primary's proposal comes
+    /// late on a bad link, or to a replica that was down, so only a slot that stays open is held
+    /// against the primary.
+    Untimely,
 }
 
 /// A slot at which a quorum's state is certified. Genesis, slot 0, is stable by definition.

@@ -40,6 +40,11 @@ impl<R> Reports<R> {
         self.newest.get(&replica).map(|(_, report)| report)
     }
 
+    /// Who is on the way to a view above this one.
+    pub fn above(&self, view: View) -> impl Iterator<Item = ReplicaId> {
+        self.newest.iter().filter(move |(_, (to, _))| *to > view).map(|(replica, _)| *replica)
+    }
+
     /// The view to join: f + 1 replicas are on their way to views above `current`, and this is the
     /// smallest of those; again, until fewer than f + 1 are above it (PBFT, section 4.5.2).
     #[must_use]
@@ -47,11 +52,10 @@ impl<R> Reports<R> {
         let mut target = None;
         loop {
             let from = target.unwrap_or(current);
-            let above = || self.newest.iter().filter(move |(_, (view, _))| *view > from);
-            if !self.tally(above().map(|(replica, _)| *replica)).has_one_correct() {
+            if !self.tally(self.above(from)).has_one_correct() {
                 return target;
             }
-            target = above().map(|(_, (view, _))| *view).min();
+            target = self.newest.values().map(|(view, _)| *view).filter(|it| *it > from).min();
         }
     }
 

@@ -6,6 +6,7 @@
 use crate::config::Config;
 use quorate_crypto::Verified;
 use quorate_proof::check_request;
+use quorate_protocol::Verdict;
 use quorate_types::{Batch, Committee, Item, Refusal, Rejoin, Request, Tally, UnixMillis};
 use std::{sync::Arc, time::Duration};
 
@@ -102,12 +103,16 @@ impl Admission {
     /// `clock` is this replica's own, for a fresh proposal; a re-proposal keeps its time and is
     /// exempt (rule 28b).
     #[must_use]
-    pub fn judge(&self, batch: &Batch, clock: Option<UnixMillis>) -> bool {
+    pub fn judge(&self, batch: &Batch, clock: Option<UnixMillis>) -> Verdict {
         let timely = clock.is_none_or(|clock| batch.time.distance(clock) <= self.clock_skew_max);
         let bytes: usize = batch.items.iter().map(weight_of).sum();
         let fits = bytes <= self.bytes_max || batch.items.len() == 1;
         let sized = !batch.items.is_empty() && batch.items.len() <= self.items_max && fits;
-        timely && sized && batch.items.iter().all(|item| self.may_order(item))
+        match sized && batch.items.iter().all(|item| self.may_order(item)) {
+            false => Verdict::Refused,
+            true if timely => Verdict::Accepted,
+            true => Verdict::Untimely,
+        }
     }
 
     /// Whether a rejoin carries reports of a quorum of others.

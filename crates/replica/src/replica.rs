@@ -17,7 +17,7 @@ use crate::{
 };
 use quorate_crypto::{Cosigner, Delivery, Verifier, VoteSigner};
 use quorate_proof::{Frontier, leaf_hash};
-use quorate_protocol::{self as protocol, Accusation, Outbox, Protocol, Stable, To};
+use quorate_protocol::{self as protocol, Accusation, Outbox, Protocol, Stable, To, Verdict};
 use quorate_service::Service;
 use quorate_types::{
     Batch, Digest, Index, Item, ReplicaId, Slot, StableCertificate, Time, UnixMillis, View,
@@ -377,8 +377,9 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             }
             Engine::Judge { slot, view, digest, proposal, fresh } => {
                 let clock = fresh.then_some(at.clock);
-                let accept = proposal.is_none_or(|batch| self.admission.judge(&batch, clock));
-                inputs.push_back(protocol::Input::Verdict { slot, view, digest, accept });
+                let verdict =
+                    proposal.map_or(Verdict::Accepted, |batch| self.admission.judge(&batch, clock));
+                inputs.push_back(protocol::Input::Verdict { slot, view, digest, verdict });
             }
             Engine::Commit { slot, command, .. } => {
                 let stable = self.commit(slot, command.clone(), out);

@@ -1,6 +1,6 @@
 //! Two engines of one kind inside one: the smallest combinator, to show that an engine composes.
 
-use crate::{Effect, Input, Outbox, Protocol, To};
+use crate::{Effect, Input, Outbox, Protocol, To, Verdict};
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{Claim, Claims, Domain};
 use quorate_types::{ReplicaId, Time};
@@ -53,7 +53,7 @@ impl<P: Protocol> Nest<P> {
         let lifted = match effect {
             // The second lane is judged by the nest itself, at once.
             Effect::Judge { slot, view, digest, .. } if second => {
-                let input = Input::Verdict { slot, view, digest, accept: true };
+                let input = Input::Verdict { slot, view, digest, verdict: Verdict::Accepted };
                 return self.run(now, second, input, out);
             }
             Effect::Commit { command, .. } if second => {
@@ -122,8 +122,8 @@ impl<P: Protocol> Protocol for Nest<P> {
             Input::Propose(Lane { second, of }) => {
                 self.run(now, second, Input::Propose(of), out);
             }
-            Input::Verdict { slot, view, digest, accept } => {
-                self.run(now, false, Input::Verdict { slot, view, digest, accept }, out);
+            Input::Verdict { slot, view, digest, verdict } => {
+                self.run(now, false, Input::Verdict { slot, view, digest, verdict }, out);
             }
             Input::Stable(stable) => {
                 self.run(now, false, Input::Stable(stable.clone()), out);

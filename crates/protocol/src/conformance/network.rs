@@ -2,7 +2,7 @@
 //! crashes that lose what was not synced, and checkers that watch every effect.
 
 use super::{Engine, Random, Subject, suite::Deed};
-use crate::{Accusation, Effect, Input, Outbox, Protocol, Stable, To};
+use crate::{Accusation, Effect, Input, Outbox, Protocol, Stable, To, Verdict};
 use quorate_crypto::Delivery;
 use quorate_types::{Digest, ReplicaId, Slot, Time, View};
 use std::{
@@ -475,8 +475,8 @@ impl<S: Subject> Network<S> {
                 if self.stale_verdicts {
                     stale_verdicts(node, now, slot, view, digest);
                 }
-                let accept = !node.refuses;
-                let input = Input::Verdict { slot, view, digest, accept };
+                let verdict = if node.refuses { Verdict::Refused } else { Verdict::Accepted };
+                let input = Input::Verdict { slot, view, digest, verdict };
                 let life = node.life;
                 let after = Duration::from_micros(self.random.below(500));
                 self.after(after, Event::Input { replica, life, input });
@@ -634,14 +634,15 @@ fn stale_verdicts<S: Subject>(
 ) {
     let other = Digest([7; 32]);
     let places = [(slot.next(), view, digest), (slot, view.next(), digest), (slot, view, other)];
-    for (accept, (slot, view, digest)) in [true, false]
+    let verdicts = [Verdict::Accepted, Verdict::Refused, Verdict::Untimely];
+    for (verdict, (slot, view, digest)) in verdicts
         .into_iter()
-        .flat_map(|accept| places.into_iter().map(move |place| (accept, place)))
+        .flat_map(|verdict| places.into_iter().map(move |place| (verdict, place)))
     {
         // The next slot may hold the same command; that verdict would fit.
         let Some(engine) = &mut node.engine else { return };
         let mut out = Outbox::new();
-        engine.handle(now, Input::Verdict { slot, view, digest, accept }, &mut out);
+        engine.handle(now, Input::Verdict { slot, view, digest, verdict }, &mut out);
         assert!(out.effects().is_empty(), "a stale verdict has effects: {:?}", out.effects());
     }
 }

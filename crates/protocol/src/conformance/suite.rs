@@ -4,7 +4,7 @@ use super::{
     Engine, Network, Random, Subject, Weather,
     nest::{Lane, Nest},
 };
-use crate::{Effect, Input, Outbox, Protocol, Stable};
+use crate::{Effect, Input, Outbox, Protocol, Stable, Verdict};
 use quorate_crypto::Delivery;
 use quorate_types::{Committee, Digest, ReplicaId, Slot, Time};
 use std::{collections::BTreeMap, time::Duration};
@@ -98,7 +98,12 @@ impl<S: Subject> Again<'_, S> {
             for effect in out.drain() {
                 match effect {
                     Effect::Judge { slot, view, digest, .. } => {
-                        inputs.push(Input::Verdict { slot, view, digest, accept: true });
+                        inputs.push(Input::Verdict {
+                            slot,
+                            view,
+                            digest,
+                            verdict: Verdict::Accepted,
+                        });
                     }
                     Effect::Send { message, .. } => self.compare(&message),
                     _ => {}

@@ -29,7 +29,7 @@
 //! |---|---|
 //! | prepared in v | the PrePrepare of v and Prepares for its digest: a quorum, the primary among it |
 //! | committed | a quorum of Commits of one view for one digest |
-//! | view v left | f + 1 replicas suspect its primary (`Status.suspects`), or sent ViewChanges beyond v |
+//! | view v left | f + 1 replicas suspect its primary (`Status.suspects`) or sent ViewChanges beyond v |
 //! | view v opened | a NewView with ViewChanges for v from a quorum |
 //!
 //! # View change
@@ -61,7 +61,8 @@
 //! - A replica first says that it suspects (`Status.suspects`) and goes on voting; it leaves the
 //!   view when f + 1 suspect. One replica with a bad link thus keeps its vote instead of waiting
 //!   outside for a view change that nobody else needs (Hybster's REQ-VIEW-CHANGE). ViewChanges from
-//!   f + 1 are followed as in the paper.
+//!   f + 1 are followed as in the paper. Who left alone all the same is joined after a while, each
+//!   time half as soon.
 //! - Who prepares another proposal than this replica's is shown this one: an equivocation reaches
 //!   both sides and convicts the primary by its two signatures.
 //! - The primary re-proposes with payloads; nobody votes for a digest that he cannot read.
@@ -395,8 +396,8 @@ impl<C: Command> Protocol for Pbft<C> {
             Input::Timer(Timer::Progress) => self.on_progress_timer(out),
             Input::Timer(Timer::Status) => self.on_status_timer(out),
             Input::Propose(command) => self.on_propose(command, out),
-            Input::Verdict { slot, view, digest, accept } => {
-                self.on_verdict(Header { view, slot, digest }, accept, out);
+            Input::Verdict { slot, view, digest, verdict } => {
+                self.on_verdict(Header { view, slot, digest }, verdict, out);
             }
             Input::Stable(stable) => self.raise_stable(stable, out),
             Input::Installed(stable) => self.on_installed(stable, out),

@@ -8,7 +8,7 @@ use super::{
     },
     slot::{Counted, Judgement, Proposal},
 };
-use crate::{Accusation, Effect, Stable, To};
+use crate::{Accusation, Effect, Stable, To, Verdict};
 use quorate_types::{Digest, ReplicaId, Slot};
 use std::sync::Arc;
 
@@ -168,7 +168,7 @@ impl<C: Command> Pbft<C> {
         }
     }
 
-    pub(super) fn on_verdict(&mut self, header: Header, accept: bool, out: &mut Out<C>) {
+    pub(super) fn on_verdict(&mut self, header: Header, verdict: Verdict, out: &mut Out<C>) {
         let Header { view, slot, digest } = header;
         if !self.is_current(view) {
             return;
@@ -179,7 +179,7 @@ impl<C: Command> Pbft<C> {
         if proposal.judgement != Judgement::Asked || proposal.vote.header != header {
             return;
         }
-        if accept || decided {
+        if verdict == Verdict::Accepted || decided {
             proposal.judgement = Judgement::Accepted;
             self.vote(slot, out);
             return;
@@ -193,6 +193,8 @@ impl<C: Command> Pbft<C> {
                 self.slot(slot).leave_view();
                 self.propose_at(slot, None, out);
             }
+            // The primary's clock, or the way here: the progress timer tells which.
+            _ if verdict == Verdict::Untimely => {}
             _ => self.suspect(out),
         }
     }

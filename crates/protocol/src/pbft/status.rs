@@ -14,6 +14,13 @@ const SUSPICION_TIMEOUTS: u32 = 4;
 /// A replica below a stable slot that commits nothing for this many busy intervals asks for a
 /// state transfer.
 const STUCK_INTERVALS: u32 = 10;
+/// A replica that waits alone outside the view is joined after this many timeouts, at first.
+const ALONE_TIMEOUTS: u32 = 8;
+/// Each time it is joined, the next takes twice as long, at most so often: else a faulty replica
+/// could have every view changed.
+const ALONE_DOUBLINGS_MAX: u32 = 10;
+/// Proposals kept of a view that is not open here yet; the others are repeated on request.
+const EARLY_PROPOSALS_MAX: usize = 8;
 /// Answers a peer may cause within one busy interval, in windows.
 const QUOTA_WINDOWS: u64 = 4;
 
@@ -24,6 +31,11 @@ pub(super) struct Peer {
     view: View,
     suspects: bool,
     committed: Slot,
+    /// Since when it is on its way to a view above this replica's.
+    alone_since: Option<Time>,
+    /// Whether this replica wants to join it now, and how often it did so before.
+    is_joined: bool,
+    joined: u32,
     told_at: Option<Time>,
     quota: u64,
     quota_at: Option<Time>,
@@ -60,7 +72,11 @@ impl<C: Clone> Early<C> {
         if *of != view {
             (*of, *kept) = (view, Vec::new());
         }
-        kept.push(body);
+        let is_proposal = |body: &Body<C>| matches!(body, Body::PrePrepare(_));
+        let proposals = kept.iter().filter(|body| is_proposal(body)).count();
+        if !is_proposal(&body) || proposals < EARLY_PROPOSALS_MAX {
+            kept.push(body);
+        }
     }
 
     /// What was kept for a view that opens; what was kept for earlier ones goes.
@@ -198,8 +214,36 @@ impl<C: Command> Pbft<C> {
             .iter()
             .filter(|(_, peer)| peer.suspects && peer.view == self.view && recent(peer));
         tally.extend(others.map(|(replica, _)| *replica));
+        tally.extend(self.reports.above(self.view));
         if tally.has_one_correct() {
             self.leave(self.view.next(), out);
+        }
+    }
+
+    /// Who left the view alone cannot come back into it. He is joined after a while: the others
+    /// suspect with him, each time half as soon.
+    fn join_who_waits_alone(&mut self, out: &mut Out<C>) {
+        let (now, timeout) = (self.now, self.config.view_timeout);
+        let mut joins = false;
+        for peer in self.peers.values_mut() {
+            let wait = timeout
+                .saturating_mul(ALONE_TIMEOUTS)
+                .saturating_mul(1 << peer.joined.min(ALONE_DOUBLINGS_MAX));
+            peer.is_joined = peer.alone_since.is_some_and(|since| now.since(since) >= wait);
+            joins |= peer.is_joined;
+        }
+        if joins {
+            self.suspect(out);
+        }
+    }
+
+    /// The view is left: whoever was to be joined has been.
+    pub(super) fn joined(&mut self) {
+        for peer in self.peers.values_mut() {
+            if std::mem::take(&mut peer.is_joined) {
+                peer.alone_since = None;
+                peer.joined = peer.joined.saturating_add(1);
+            }
         }
     }
 
@@ -241,6 +285,7 @@ impl<C: Command> Pbft<C> {
             self.committed_at = self.now;
         }
         self.fetch_again(out);
+        self.join_who_waits_alone(out);
     }
 
     fn stalled_for(&self, time: Duration) -> bool {
@@ -279,6 +324,12 @@ impl<C: Command> Pbft<C> {
         peer.view = status.view;
         peer.suspects = status.suspects && status.active;
         peer.committed = status.committed;
+        if status.view > self.view && !status.active {
+            peer.alone_since.get_or_insert(now);
+        } else {
+            peer.alone_since = None;
+            peer.is_joined = false;
+        }
         self.help_along(from, &status, out);
         if status.pull {
             self.send_decisions(from, &status, out);

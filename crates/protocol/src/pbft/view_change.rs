@@ -96,6 +96,7 @@ impl<C: Command> Pbft<C> {
             self.return_unsent(out);
         }
         self.patience.left();
+        self.joined();
         self.suspects_until = None;
         self.waiting_since = None;
         self.progress_is_armed = false;

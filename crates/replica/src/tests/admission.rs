@@ -1,5 +1,6 @@
 use super::*;
 use crate::admit::Proposal;
+use quorate_protocol::Verdict;
 use quorate_types::{Rejoin, RejoinReport, Slot};
 
 fn refused(request: Request) -> (u16, &'static str) {
@@ -37,20 +38,25 @@ fn rule_28b_a_fresh_proposal_far_from_the_clock_is_refused_and_a_re_proposal_is_
     let clock = UnixMillis(1_000_000);
     for (time, timely) in [(1_000_000, true), (1_002_000, true), (1_002_001, false)] {
         let batch = batch(time, vec![put(1, "a", "v")]);
-        assert_eq!(admission().judge(&batch, Some(clock)), timely, "{time}");
-        assert!(admission().judge(&batch, None));
+        let verdict = if timely { Verdict::Accepted } else { Verdict::Untimely };
+        assert_eq!(admission().judge(&batch, Some(clock)), verdict, "{time}");
+        assert_eq!(admission().judge(&batch, None), Verdict::Accepted);
     }
-    assert!(!admission().judge(&batch(997_999, vec![put(1, "a", "v")]), Some(clock)));
+    let early = batch(997_999, vec![put(1, "a", "v")]);
+    assert_eq!(admission().judge(&early, Some(clock)), Verdict::Untimely);
+    let empty = batch(997_999, vec![]);
+    assert_eq!(admission().judge(&empty, Some(clock)), Verdict::Refused, "wrong at any time");
 }
 
 #[test]
 fn a_batch_is_neither_empty_nor_above_its_bound_nor_holds_what_would_not_be_admitted() {
-    assert!(!admission().judge(&batch(1, vec![]), None));
+    let refused = |batch| admission().judge(&batch, None) == Verdict::Refused;
+    assert!(refused(batch(1, vec![])));
     let many = (0..=512).map(|n| put((n % 250) as u8, "a", "v")).collect();
-    assert!(!admission().judge(&batch(1, many), None));
+    assert!(refused(batch(1, many)));
     let mut wrong = put(1, "a", "v");
     wrong.query = String::new();
-    assert!(!admission().judge(&batch(1, vec![put(2, "a", "v"), wrong]), None));
+    assert!(refused(batch(1, vec![put(2, "a", "v"), wrong])));
 }
 
 #[test]

@@ -339,6 +339,57 @@ fn the_progress_timer_suspects_only_while_a_known_proposal_is_not_committed() {
 }
 
 #[test]
+fn who_sent_a_view_change_counts_among_those_who_suspect() {
+    let mut rig = Rig::new(4, 0);
+    rig.hear(2, Body::ViewChange(rig.report(2, 1, Vec::new())));
+    assert_eq!(rig.engine.view(), View(0), "one may be a liar");
+    assert_eq!(
+        words(&rig.tell(Input::Suspect)),
+        "Status leave(0) write:ViewChange ViewChange(1) room(0)"
+    );
+}
+
+#[test]
+fn who_left_a_view_alone_is_joined_after_a_while_and_each_time_half_as_soon() {
+    let mut rig = Rig::new(4, 0);
+    let status = |rig: &Rig, view, active| Status { view: View(view), active, ..rig.status() };
+    // A liar, always one view ahead and never in it.
+    let mut waits = Vec::new();
+    for round in 0..3 {
+        let view = rig.engine.view().0;
+        let mut waited = 0;
+        loop {
+            let alone = status(&rig, view + 1, false);
+            rig.hear(2, Body::Status(alone));
+            let did = words(&rig.tell(Input::Timer(Timer::Status)));
+            let next = Body::ViewChange(rig.report(2, view + 1, Vec::new()));
+            rig.hear(2, next);
+            if rig.engine.view().0 > view {
+                assert!(did.contains("Status"), "it says that it suspects: {did}");
+                break;
+            }
+            rig.pass(Duration::from_secs(1));
+            waited += 1;
+            assert!(waited < 100, "round {round}");
+        }
+        waits.push(waited);
+        let view = rig.engine.view().0;
+        let others = vec![
+            rig.report(1, view, Vec::new()),
+            rig.report(2, view, Vec::new()),
+            rig.report(3, view, Vec::new()),
+        ];
+        let primary = rig.macs.committee.primary(View(view)).0;
+        if primary == 0 {
+            break;
+        }
+        rig.hear(primary, Body::NewView(rig.opening(view, others)));
+        assert!(rig.engine.is_active());
+    }
+    assert_eq!(waits, [8, 16, 32]);
+}
+
+#[test]
 fn a_primary_returns_on_leaving_what_it_never_proposed_to_anyone() {
     let mut rig = Rig::new(4, 0);
     let asked = rig.tell(Input::Propose(Word(1)));

@@ -1,6 +1,7 @@
 //! The normal case, section 4.2 of the paper.
 
 use super::{rig::*, *};
+use crate::Verdict;
 use std::time::Duration;
 
 #[test]
@@ -202,6 +203,23 @@ fn a_refused_proposal_is_a_suspicion_and_no_vote() {
     assert_eq!(words(&did), "Status");
     assert!(matches!(&sent(&did)[..], [Body::Status(Status { suspects: true, .. })]));
     assert_eq!(words(&rig.answer(&asked, true)), "", "a second verdict is stale");
+}
+
+#[test]
+fn an_untimely_proposal_gets_no_vote_and_is_a_suspicion_only_when_it_stays_open() {
+    let mut rig = Rig::new(4, 1);
+    let body = rig.propose(0, 1, 5);
+    let asked = rig.hear(0, body);
+    assert_eq!(words(&rig.give(&asked, Verdict::Untimely)), "");
+    rig.pass(Duration::from_millis(1100));
+    assert_eq!(words(&rig.tell(Input::Timer(Timer::Progress))), "Status", "the others refused it");
+    let mut rig = Rig::new(4, 1);
+    let body = rig.propose(0, 1, 5);
+    let asked = rig.hear(0, body);
+    rig.give(&asked, Verdict::Untimely);
+    rig.hear(2, Body::Decided(rig.decided(0, 1, 5)));
+    rig.pass(Duration::from_millis(1100));
+    assert_eq!(words(&rig.tell(Input::Timer(Timer::Progress))), "", "it was late here alone");
 }
 
 #[test]

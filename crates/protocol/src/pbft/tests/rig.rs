@@ -1,6 +1,7 @@
 //! One engine on a bench: everything that it hears is made by hand, everything it does is seen.
 
 use super::*;
+use crate::Verdict;
 use crate::{Accusation, Stable};
 use std::time::Duration;
 
@@ -77,11 +78,15 @@ impl Rig {
 
     /// Answers every question in these effects.
     pub(super) fn answer(&mut self, asked: &Did, accept: bool) -> Did {
+        self.give(asked, if accept { Verdict::Accepted } else { Verdict::Refused })
+    }
+
+    pub(super) fn give(&mut self, asked: &Did, verdict: Verdict) -> Did {
         let mut did = Vec::new();
         for effect in asked {
             if let Effect::Judge { slot, view, digest, .. } = effect {
                 let (slot, view, digest) = (*slot, *view, *digest);
-                did.extend(self.tell(Input::Verdict { slot, view, digest, accept }));
+                did.extend(self.tell(Input::Verdict { slot, view, digest, verdict }));
             }
         }
         did
