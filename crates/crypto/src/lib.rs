@@ -33,7 +33,7 @@ pub use domain::Domain;
 pub use keys::{KeyError, PublicKeys, ReplicaKeys, Role, SecretKey};
 pub use lock::KeyLock;
 pub use mac::MacKeyring;
-pub use request_claims::{rejoin_claim, rejoin_statement};
+pub use request_claims::{rejoin_claims, rejoin_statement};
 pub use signer::{CosignKeys, Cosigner, VoteSigner};
 pub use verifier::{Fault, Verifier, VerifierError};
 pub use verify::{Delivery, Forged, Inbound, Verified, verify_batch};

@@ -2,7 +2,9 @@
 
 use crate::{Claim, Claims, Domain};
 use quorate_proof::signature_base;
-use quorate_types::{Batch, Digest, Item, Rejoin, RejoinReport, ReplicaId, Request, Slot};
+use quorate_types::{
+    Batch, Digest, Item, Rejoin, RejoinReport, ReplicaId, Request, StableCertificate,
+};
 use std::sync::Arc;
 
 impl Claims for Request {
@@ -54,33 +56,37 @@ impl Claims for Rejoin {
     }
 
     fn claims(&self, domain: &Domain, out: &mut Vec<Claim>) {
-        let claim = |report| rejoin_claim(domain, &self.nonce, self.replica, report);
-        out.extend(self.reports.iter().map(claim));
+        for report in &self.reports {
+            out.extend(rejoin_claims(domain, &self.nonce, self.replica, report));
+        }
     }
 }
 
-/// The claim that a report makes to a rejoining replica's nonce (rule 28a).
-#[must_use]
-pub fn rejoin_claim(
+/// What a report claims to a rejoining replica's nonce (rule 28a): its own word, and a certificate.
+pub fn rejoin_claims(
     domain: &Domain,
     nonce: &Digest,
     replica: ReplicaId,
     report: &RejoinReport,
-) -> Claim {
-    Claim::Vote {
+) -> impl Iterator<Item = Claim> {
+    let word = Claim::Vote {
         signer: report.reporter,
-        bytes: rejoin_statement(domain, nonce, replica, report.window_end),
+        bytes: rejoin_statement(domain, nonce, replica, report),
         signature: report.signature,
-    }
+    };
+    let stable = report.stable.as_ref();
+    let stable = stable.map(|certificate| Claim::Stable(StableCertificate::clone(certificate)));
+    std::iter::once(word).chain(stable)
 }
 
-/// The bytes that a report signs: where anybody may have voted, as the answer to a nonce.
+/// The bytes that a report signs: how far the reporter is, as the answer to a nonce.
 #[must_use]
 pub fn rejoin_statement(
     domain: &Domain,
     nonce: &Digest,
     replica: ReplicaId,
-    window_end: Slot,
+    report: &RejoinReport,
 ) -> Vec<u8> {
-    domain.statement("quorate-rejoin-report/1", &(*nonce, replica, window_end))
+    let at = (report.executed, report.view, report.stable_slot());
+    domain.statement("quorate-rejoin-report/1", &(*nonce, replica, at))
 }

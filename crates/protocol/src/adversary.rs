@@ -140,7 +140,7 @@ impl<P: Equivocates> Byzantine<P> {
             }
             Effect::Commit { slot, command, decided } => Effect::Commit { slot, command, decided },
             Effect::Enter { view, primary } => Effect::Enter { view, primary },
-            Effect::Leave { view } => Effect::Leave { view },
+            Effect::Leave { to } => Effect::Leave { to },
             Effect::Room(room) => Effect::Room(room),
             Effect::Returned(command) => Effect::Returned(command),
             Effect::Behind { stable } => Effect::Behind { stable },

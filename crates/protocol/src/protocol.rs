@@ -23,6 +23,8 @@
 //! - A lost disk is the replica's affair: an engine whose replica may not vote is not started.
 //! - [`Effect::Room`] is back-pressure: how many more commands the engine would take now. A command
 //!   proposed without room, or to a replica that does not lead, comes back as [`Effect::Returned`].
+//! - An engine that is shown its own signature under what its records do not hold was started on
+//!   records that somebody rolled back. It accuses itself, and does nothing any more (rule 28a).
 //! - No input from a peer, however malformed, panics: it produces [`Effect::Accuse`] or nothing.
 
 use quorate_crypto::{Claims, Verified};
@@ -208,10 +210,10 @@ pub enum Effect<P: Protocol> {
         /// Its leader.
         primary: ReplicaId,
     },
-    /// This replica left a view and waits for a new one.
+    /// This replica left its view, or gave up waiting for one, and waits for a higher one.
     Leave {
-        /// The view left.
-        view: View,
+        /// The view that it is on its way to.
+        to: View,
     },
     /// How many more commands the engine would take now; 0 unless this replica leads.
     Room(u32),

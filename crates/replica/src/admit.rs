@@ -3,11 +3,11 @@
 //! The rules here read nothing but the request and the configuration, which is equal at all
 //! replicas: what one correct replica admits, every correct replica accepts in a proposal.
 
-use crate::config::Config;
+use crate::{config::Config, rejoin};
 use quorate_crypto::Verified;
 use quorate_proof::check_request;
 use quorate_protocol::Verdict;
-use quorate_types::{Batch, Committee, Item, Refusal, Rejoin, Request, Tally, UnixMillis};
+use quorate_types::{Batch, Committee, Item, Refusal, Rejoin, Request, UnixMillis};
 use std::{sync::Arc, time::Duration};
 
 /// A request that somebody wants to have ordered. Its claims are checked, its content is not.
@@ -115,15 +115,10 @@ impl Admission {
         }
     }
 
-    /// Whether a rejoin carries reports of a quorum of others.
+    /// Whether a rejoin carries believable reports of a quorum of others.
     #[must_use]
     pub fn may_rejoin(&self, rejoin: &Rejoin) -> bool {
-        let mut reporters = Tally::new(self.committee);
-        reporters.extend(rejoin.reports.iter().map(|report| report.reporter));
-        self.committee.contains(rejoin.replica)
-            && rejoin.reports.len() == reporters.count()
-            && reporters.is_quorum()
-            && !reporters.contains(rejoin.replica)
+        rejoin::is_sound(rejoin, self.committee)
     }
 
     fn may_order(&self, item: &Item) -> bool {

@@ -42,12 +42,36 @@ pub(crate) enum Unplaced {
     Full,
 }
 
+/// How much waits.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    count: usize,
+    bytes: usize,
+}
+
+impl Held {
+    fn has_room(self, weight: usize, count_max: usize, bytes_max: usize) -> bool {
+        self.count < count_max && self.bytes.saturating_add(weight) <= bytes_max
+    }
+
+    fn add(&mut self, weight: usize) {
+        self.count = self.count.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(weight);
+    }
+
+    fn remove(&mut self, weight: usize) {
+        self.count = self.count.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(weight);
+    }
+}
+
 /// The requests that wait, and the order in which this replica would propose them.
 #[derive(Debug)]
 pub(crate) struct Batcher {
     waiting: BTreeMap<Salt, Waiting>,
     running: BTreeMap<ReplayKey, Salt>,
-    per_peer: BTreeMap<ReplicaId, usize>,
+    held: Held,
+    per_peer: BTreeMap<ReplicaId, Held>,
     queue: VecDeque<Salt>,
     rejoins: VecDeque<Rejoin>,
     room: u32,
@@ -60,6 +84,7 @@ impl Batcher {
         Self {
             waiting: BTreeMap::new(),
             running: BTreeMap::new(),
+            held: Held::default(),
             per_peer: BTreeMap::new(),
             queue: VecDeque::new(),
             rejoins: VecDeque::new(),
@@ -88,16 +113,20 @@ impl Batcher {
             Source::Gateway(ticket) => (Some(ticket), None),
             Source::Peer(peer) => (None, Some(peer)),
         };
-        if self.waiting.len() >= self.limits.waiting_max {
+        let weight = admitted.weight();
+        let Limits { waiting_max, waiting_bytes_max, waiting_per_peer_max, .. } = self.limits;
+        if !self.held.has_room(weight, waiting_max, waiting_bytes_max) {
             return Err(Unplaced::Full);
         }
         if let Some(peer) = peer {
-            let placed = self.per_peer.entry(peer).or_insert(0);
-            if *placed >= self.limits.waiting_per_peer_max {
+            let held = self.per_peer.entry(peer).or_default();
+            // What one may fill leaves room for the others.
+            if !held.has_room(weight, waiting_per_peer_max, waiting_bytes_max / 2) {
                 return Err(Unplaced::Full);
             }
-            *placed += 1;
+            held.add(weight);
         }
+        self.held.add(weight);
         self.running.entry(key).or_insert(salt);
         self.waiting.insert(salt, Waiting { admitted, ticket, since: now, spread: false, peer });
         Ok(())
@@ -144,8 +173,10 @@ impl Batcher {
         if self.running.get(&key) == Some(&request.salt) {
             self.running.remove(&key);
         }
-        if let Some(placed) = waiting.peer.and_then(|peer| self.per_peer.get_mut(&peer)) {
-            *placed = placed.saturating_sub(1);
+        let weight = waiting.admitted.weight();
+        self.held.remove(weight);
+        if let Some(held) = waiting.peer.and_then(|peer| self.per_peer.get_mut(&peer)) {
+            held.remove(weight);
         }
         Some(waiting)
     }

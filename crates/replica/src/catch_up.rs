@@ -6,6 +6,7 @@ use crate::{
     message::{Message, Progress, Sync},
     port::{Effect, Reply, Timer},
     record::Recorder,
+    rejoin,
     replica::{Effects, Moment, Replica},
     snapshot::Snapshot,
     sync::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX, Piece, Step, by_slot},
@@ -16,6 +17,10 @@ use quorate_types::{
     Batch, Digest, Index, LogItem, RejoinReport, ReplicaId, Slot, StableCertificate,
 };
 use std::sync::Arc;
+
+/// Questions of state transfer that one peer is answered between two ticks. Each costs a page at
+/// most, and who asks for more than it can use is not served.
+const SERVED_MAX: u32 = 256;
 
 impl<P: Protocol<Command = Batch>> Replica<P> {
     // --- from the own disk ---------------------------------------------------------------------
@@ -113,6 +118,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     pub(crate) fn tick(&mut self, at: Moment, out: &mut Effects<P>) {
         let after = Some(self.config.limits.progress);
         out.push(Effect::Timer { timer: Timer::Progress, after });
+        self.served.clear();
         let (executed, stable) = (self.executed(), self.certifier.stable_slot());
         let progress = Message::Progress(Progress { executed, stable });
         out.push(Effect::Send { to: To::All, message: progress });
@@ -219,7 +225,14 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             Sync::AskCertificate
             | Sync::AskPage { .. }
             | Sync::AskManifest
-            | Sync::AskState { .. } => return self.serve(from, &message, out),
+            | Sync::AskState { .. } => {
+                let served = self.served.entry(from).or_insert(0);
+                *served = served.saturating_add(1);
+                if *served <= SERVED_MAX {
+                    self.serve(from, &message, out);
+                }
+                return;
+            }
         };
         self.take(at, step, out);
     }
@@ -424,18 +437,51 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     /// Moves a rejoin on: asks, offers, or ends it.
     fn rejoin(&mut self, at: Moment, out: &mut Effects<P>) {
         let Some(rejoining) = &self.rejoining else { return };
-        let Some(bound) = rejoining.bound(&self.config) else {
+        let Some(rejoin) = rejoining.offer(&self.config) else {
             let message = Message::RejoinAsk { nonce: rejoining.nonce };
             out.push(Effect::Send { to: To::All, message });
             return;
         };
-        if self.certifier.stable_slot() >= bound && bound > Slot(0) {
-            self.rejoining = None;
-            out.push(Effect::Rejoined);
-            self.begin_to_vote(at, Vec::new(), out);
-        } else if let Some(rejoin) = rejoining.offer(&self.config) {
+        if self.certifier.stable_slot() < rejoin::bound(&rejoin, self.config.window) {
             out.push(Effect::Send { to: To::All, message: Message::RejoinOffer(rejoin) });
+            return;
         }
+        self.rejoining = None;
+        let mut begun = Vec::new();
+        self.begin_to_vote(at, Vec::new(), &mut begun);
+        let to = rejoin::view(&rejoin, self.config.committee);
+        self.drive(at, protocol::Input::Change { to }, &mut begun);
+        // From the first vote on it must be known which views are closed to this replica.
+        let is_record = |effect: &Effect<P>| matches!(effect, Effect::Persist { .. });
+        let (records, others): (Vec<_>, Vec<_>) = begun.into_iter().partition(is_record);
+        out.extend(records);
+        out.push(Effect::Rejoined);
+        out.extend(others);
+    }
+
+    /// Tells a replica that lost its disk how far this one is. Who asks with one nonce after the
+    /// other is answered now and then only: each rejoin costs a change of view.
+    pub(crate) fn report(
+        &mut self,
+        at: Moment,
+        via: ReplicaId,
+        nonce: Digest,
+        out: &mut Effects<P>,
+    ) {
+        let pause = self.config.limits.rejoin_pause;
+        match self.reported.get(&via) {
+            Some((known, since)) if *known != nonce && at.now.since(*since) < pause => return,
+            Some((known, _)) if *known == nonce => {}
+            _ => {
+                self.reported.insert(via, (nonce, at.now));
+            }
+        }
+        let place = (self.executed(), self.view);
+        let stable = self.certifier.stable().cloned();
+        let report = rejoin::report(&self.config, &self.signer, &nonce, via, place, stable);
+        let report = Box::new(report);
+        let message = Message::RejoinReport { nonce, report };
+        out.push(Effect::Send { to: To::One(via), message });
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Limits {
     pub pipeline: usize,
     /// The most requests that wait to be ordered, of all gateways together.
     pub waiting_max: usize,
+    /// The most bytes that they take; those of one peer take half of it at most.
+    pub waiting_bytes_max: usize,
     /// The most of them that one peer may have forwarded.
     pub waiting_per_peer_max: usize,
     /// How long a request may stay unordered before the primary is suspected; after half of it,
@@ -50,6 +52,8 @@ pub struct Limits {
     pub progress: Duration,
     /// How long a question of state transfer may stay unanswered.
     pub sync_patience: Duration,
+    /// How long after one rejoin of a replica it is helped to another.
+    pub rejoin_pause: Duration,
     /// How far an agreed time may lie from a backup's clock.
     pub clock_skew_max: Duration,
     /// How many entries the replay table reaches back.
@@ -71,10 +75,12 @@ impl Default for Limits {
             batch_bytes_max: 2 << 20,
             pipeline: 2,
             waiting_max: 16_384,
+            waiting_bytes_max: 256 << 20,
             waiting_per_peer_max: 8_192,
             patience: Duration::from_millis(1_000),
             progress: Duration::from_millis(500),
             sync_patience: Duration::from_millis(1_000),
+            rejoin_pause: Duration::from_millis(2_000),
             clock_skew_max: Duration::from_secs(2),
             replay_window: 32_768,
             replay_signed_max: 131_072,

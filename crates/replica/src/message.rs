@@ -32,7 +32,7 @@ pub enum Message<M> {
         /// The nonce of the question.
         nonce: Digest,
         /// The signed answer.
-        report: RejoinReport,
+        report: Box<RejoinReport>,
     },
     /// A rejoin with its quorum of reports, to be ordered.
     RejoinOffer(Rejoin),

@@ -1,27 +1,45 @@
 //! A replica that lost its disk, and how it may vote again (rule 28a).
 //!
-//! Without its vote log it cannot know what it voted for. So it asks all others where anybody may
-//! have voted, takes the highest answer of a quorum of them, and neither votes, cosigns nor leads
-//! before it holds a stable state at or above that slot. The rejoin is ordered, so that everyone
-//! sees it, and the others fill the slots up to there with no-ops, so that an idle cluster does not
-//! keep it waiting.
+//! Without its vote log it cannot know what it voted for. So it asks all others how far they are,
+//! and from a quorum of answers follows what it may have done at most:
+//!
+//! - **Slots.** It voted at most one window above a stable slot of its own. That slot was executed
+//!   by a quorum, so by a correct one of the reporters: no vote of it lies above the highest
+//!   executed slot reported, plus a window. A reporter may lie, but nobody executes more than two
+//!   windows above what is stable, and that takes a certificate.
+//! - **Views.** It left a view only when the view was open, or others were on their way further. A
+//!   correct reporter therefore knows at least the view before the highest that it left for.
+//!
+//! It neither votes, cosigns nor leads before it holds a stable state at or above that slot, and
+//! then begins on its way to a view above all those. The rejoin is ordered, so that everyone sees
+//! it: they leave for the same view, and fill the slots with no-ops, so that an idle cluster does
+//! not keep it waiting.
 
 use crate::config::Config;
-use quorate_crypto::{Verifier, VoteSigner, rejoin_claim, rejoin_statement};
-use quorate_types::{Digest, Rejoin, RejoinReport, ReplicaId, Slot, Tally};
-use std::collections::BTreeMap;
+use quorate_crypto::{Verifier, VoteSigner, rejoin_claims, rejoin_statement};
+use quorate_types::{
+    Committee, Digest, Rejoin, RejoinReport, ReplicaId, Signature, Slot, StableCertificate, Tally,
+    View,
+};
+use std::{collections::BTreeMap, sync::Arc};
 
-/// Answers a replica that asks where it may have voted.
+/// How far the views of two reports may lie apart. A liar could name the last view there is.
+pub(crate) const VIEWS_APART_MAX: u64 = 1 << 32;
+
+/// Answers a replica that asks how far this one is.
 pub(crate) fn report(
     config: &Config,
     signer: &VoteSigner,
     nonce: &Digest,
     replica: ReplicaId,
-    stable: Slot,
+    (executed, view): (Slot, View),
+    stable: Option<Arc<StableCertificate>>,
 ) -> RejoinReport {
-    let window_end = Slot(stable.0.saturating_add(config.window));
-    let bytes = rejoin_statement(&config.domain, nonce, replica, window_end);
-    RejoinReport { reporter: config.me, window_end, signature: signer.sign(&bytes) }
+    let signature = Signature([0; 64]);
+    let mut report = RejoinReport { reporter: config.me, executed, view, stable, signature };
+    let bytes = rejoin_statement(&config.domain, nonce, replica, &report);
+    report.signature = signer.sign(&bytes);
+    report
 }
 
 /// A rejoin under way, at the replica that lost its disk.
@@ -44,12 +62,15 @@ impl Rejoining {
         nonce: &Digest,
         report: RejoinReport,
     ) {
-        let claim = rejoin_claim(&config.domain, nonce, config.me, &report);
+        let known = self.reports.contains_key(&report.reporter);
         let stranger = report.reporter == config.me || *nonce != self.nonce;
-        if stranger || self.offer(config).is_some() || !verifier.check(&[claim]) {
+        if known || stranger || self.offer(config).is_some() {
             return;
         }
-        self.reports.insert(report.reporter, report);
+        let claims: Vec<_> = rejoin_claims(&config.domain, nonce, config.me, &report).collect();
+        if verifier.check(&claims) {
+            self.reports.insert(report.reporter, report);
+        }
     }
 
     /// What to have ordered, once a quorum of others reported.
@@ -59,14 +80,35 @@ impl Rejoining {
         let reports = self.reports.values().cloned().collect();
         reporters.is_quorum().then_some(Rejoin { replica: config.me, nonce: self.nonce, reports })
     }
-
-    /// The slot at or above which a stable state is needed.
-    pub(crate) fn bound(&self, config: &Config) -> Option<Slot> {
-        self.offer(config).as_ref().map(bound)
-    }
 }
 
 /// The highest slot in which the rejoining replica may have voted.
-pub(crate) fn bound(rejoin: &Rejoin) -> Slot {
-    rejoin.reports.iter().map(|report| report.window_end).max().unwrap_or_default()
+pub(crate) fn bound(rejoin: &Rejoin, window: u64) -> Slot {
+    let end = |report: &RejoinReport| {
+        let proven = report.stable_slot().0.saturating_add(window.saturating_mul(2));
+        Slot(report.executed.0.min(proven).saturating_add(window))
+    };
+    rejoin.reports.iter().map(end).max().unwrap_or_default()
+}
+
+/// The view in which the rejoining replica begins: above every one that it may have left for, and
+/// not led by itself, since it does not lead before it holds the state.
+pub(crate) fn view(rejoin: &Rejoin, committee: Committee) -> View {
+    let known = rejoin.reports.iter().map(|report| report.view).max().unwrap_or_default();
+    let view = View(known.0.saturating_add(2));
+    if committee.primary(view) == rejoin.replica { view.next() } else { view }
+}
+
+/// Whether a rejoin carries believable reports of a quorum of others. Its signatures and
+/// certificates are among its claims.
+pub(crate) fn is_sound(rejoin: &Rejoin, committee: Committee) -> bool {
+    let mut reporters = Tally::new(committee);
+    reporters.extend(rejoin.reports.iter().map(|report| report.reporter));
+    let views = || rejoin.reports.iter().map(|report| report.view.0);
+    let apart = views().max().unwrap_or(0).saturating_sub(views().min().unwrap_or(0));
+    committee.contains(rejoin.replica)
+        && rejoin.reports.len() == reporters.count()
+        && reporters.is_quorum()
+        && !reporters.contains(rejoin.replica)
+        && apart <= VIEWS_APART_MAX
 }

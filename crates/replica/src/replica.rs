@@ -71,7 +71,7 @@ pub struct Replica<P: Protocol<Command = Batch>> {
     /// The newest snapshots, at most two, for peers that transfer one.
     pub(crate) snapshots: VecDeque<Arc<Snapshot>>,
     bytes_since_snapshot: u64,
-    view: View,
+    pub(crate) view: View,
     pub(crate) primary: Option<ReplicaId>,
     pub(crate) entered: Time,
     pub(crate) patience_armed: bool,
@@ -86,6 +86,10 @@ pub struct Replica<P: Protocol<Command = Batch>> {
     pub(crate) rejoined: BTreeMap<ReplicaId, Digest>,
     /// Replicas that lost their disks and wait to be ordered back in.
     pub(crate) offers: BTreeMap<ReplicaId, Offer>,
+    /// How many questions of state transfer each peer was answered since the last tick.
+    pub(crate) served: BTreeMap<ReplicaId, u32>,
+    /// The question of each replica that this one answered last, and when.
+    pub(crate) reported: BTreeMap<ReplicaId, (Digest, Time)>,
     /// Gateways that wait for entries which came by state transfer.
     pub(crate) transferred: Vec<(Ticket, Index)>,
     pub(crate) at_last_tick: (Slot, Slot),
@@ -153,6 +157,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             fill: Slot(0),
             rejoined: BTreeMap::new(),
             offers: BTreeMap::new(),
+            served: BTreeMap::new(),
+            reported: BTreeMap::new(),
             transferred: Vec::new(),
             at_last_tick: (Slot(0), Slot(0)),
             ticks_unmoved: 0,
@@ -303,13 +309,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             Message::Cosign(cosign) => self.cosigned(at, via, cosign, out),
             Message::Progress(progress) => self.progressed(via, progress),
             Message::Sync(sync) => self.sync(at, via, sync, out),
-            Message::RejoinAsk { nonce } => {
-                let stable = self.certifier.stable_slot();
-                let report = rejoin::report(&self.config, &self.signer, &nonce, via, stable);
-                let message = Message::RejoinReport { nonce, report };
-                out.push(Effect::Send { to: To::One(via), message });
-            }
-            Message::RejoinReport { nonce, report } => self.reported(&nonce, report, out),
+            Message::RejoinAsk { nonce } => self.report(at, via, nonce, out),
+            Message::RejoinReport { nonce, report } => self.reported(&nonce, *report, out),
             Message::RejoinOffer(rejoin) => self.offered(at, via, rejoin, out),
         }
     }
@@ -384,18 +385,19 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             Engine::Commit { slot, command, .. } => {
                 let stable = self.commit(slot, command.clone(), out);
                 inputs.extend(stable.map(protocol::Input::Stable));
-                self.rejoins_ordered(command.as_deref());
+                let to = self.rejoins_ordered(command.as_deref());
+                inputs.extend(to.map(|to| protocol::Input::Change { to }));
                 inputs.extend(self.filling().map(|through| protocol::Input::Fill { through }));
             }
             Engine::Enter { view, primary } => {
                 self.enter(at, view, primary, out);
                 inputs.extend(self.filling().map(|through| protocol::Input::Fill { through }));
             }
-            Engine::Leave { view } => {
-                self.view = view;
+            Engine::Leave { to } => {
+                self.view = to;
                 self.primary = None;
                 self.batcher.stop_leading();
-                out.push(Effect::View { view, primary: None });
+                out.push(Effect::View { view: to, primary: None });
             }
             Engine::Room(room) => self.batcher.set_room(room),
             Engine::Returned(batch) => self.batcher.take_back(batch),
@@ -404,6 +406,11 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                     let stable = self.believe(certificate, true, out);
                     inputs.extend(stable.map(protocol::Input::Stable));
                 }
+            }
+            Engine::Accuse(Accusation { replica, .. }) if replica == self.config.me => {
+                let reason = "rolled back: others hold votes of this replica that its own vote \
+                              log does not; remove its data folder, and it will rejoin";
+                self.halt(reason.to_owned(), out);
             }
             Engine::Accuse(accusation) => out.push(Effect::Accuse(accusation)),
         }
@@ -494,15 +501,19 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         tickets
     }
 
-    /// Notes which replicas a batch lets rejoin, and how far the log must go for that.
-    fn rejoins_ordered(&mut self, batch: Option<&Batch>) {
+    /// Notes which replicas a batch lets rejoin, and how far the log must go for that. `Some` is
+    /// the view in which they begin.
+    fn rejoins_ordered(&mut self, batch: Option<&Batch>) -> Option<View> {
+        let mut to = None;
         for item in batch.map_or(&[][..], |batch| &batch.items) {
             if let Item::Rejoin(rejoin) = item {
                 self.rejoined.insert(rejoin.replica, rejoin.nonce);
                 self.offers.remove(&rejoin.replica);
-                self.fill = self.fill.max(rejoin::bound(rejoin));
+                self.fill = self.fill.max(rejoin::bound(rejoin, self.config.window));
+                to = to.max(Some(rejoin::view(rejoin, self.config.committee)));
             }
         }
+        to
     }
 
     /// The slot that this replica must still fill up to, if it leads. Said again in every view,

@@ -2,7 +2,8 @@
 
 use crate::{
     digest::{Digest, Signature},
-    ids::{ReplicaId, Slot},
+    head::StableCertificate,
+    ids::{ReplicaId, Slot, View},
     request::Request,
     time::UnixMillis,
 };
@@ -43,9 +44,21 @@ pub struct Rejoin {
 pub struct RejoinReport {
     /// Who reports.
     pub reporter: ReplicaId,
-    /// The highest slot in which anybody may have voted, as the reporter sees it: its stable slot
-    /// plus the window.
-    pub window_end: Slot,
-    /// The reporter's vote key over (nonce, replica, window end).
+    /// The last slot that the reporter executed.
+    pub executed: Slot,
+    /// The highest view that it was in, or on its way to.
+    pub view: View,
+    /// The newest certificate that it holds, without which its word for a slot is worth nothing;
+    /// absent at genesis.
+    pub stable: Option<Arc<StableCertificate>>,
+    /// The reporter's vote key over (nonce, replica, executed slot, view, stable slot).
     pub signature: Signature,
+}
+
+impl RejoinReport {
+    /// The slot that its certificate proves stable.
+    #[must_use]
+    pub fn stable_slot(&self) -> Slot {
+        self.stable.as_ref().map_or(Slot(0), |certificate| certificate.slot())
+    }
 }

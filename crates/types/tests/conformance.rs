@@ -13,13 +13,14 @@ use proptest::prelude::*;
 use quorate_types::{
     Batch, Chain, ClientSignature, Committee, Cosignature, Digest, EntryFacts, Epoch, Exchange,
     Head, Index, Item, LogItem, Proven, PublicKey, Rejoin, RejoinReport, ReplicaId, Request,
-    Response, Salt, Signature, Slot, StableCertificate, StateRecord, UnixMillis, Wire, WireError,
+    Response, Salt, Signature, Slot, StableCertificate, StateRecord, UnixMillis, View, Wire,
+    WireError,
 };
 use sha2::{Digest as _, Sha256};
 use std::{fmt::Debug, sync::Arc};
 
 const FROZEN: &[(&str, &str)] = &[
-    ("Batch", "f0d943d81de9e733ff86ea9d88ba0b69e3dd7ba735e57a255da898f760bb7614"),
+    ("Batch", "cce263eef208f2dd6deb5cd81e3339c66dab3cd5d9a49c0226c94029f4d88220"),
     ("Chain", "4607c593b26513d3b0594da41132cdf21b8005e46c91847c51ec94b0ea1dd9d0"),
     ("ClientSignature", "f4f67bc8328b45cf02fac7b0173b61831a31033ce773eada347e764d2ea12258"),
     ("Committee", "a8dc4f07b600347564e528a3fc04d1cc6aed7aab182ad74dac8b796c7dc452ab"),
@@ -31,12 +32,12 @@ const FROZEN: &[(&str, &str)] = &[
     ("FaultModel", "4bf5122f344554c53bde2ebb8cd2b7e3d1600ad631c385a5d7cce23c7785459a"),
     ("Head", "749c414a6bad765c3f1cf821ae139161e0be6d84a6648e59590d403f4829c87e"),
     ("Index", "380b980886b7a3e726b5c2776160d7842b8f139eaea1e6acf7442cdf890e6287"),
-    ("Item", "e8673a4fe3ebd80c6c25aa849a13cc772193fa5b6235e06e122cd0fc0aac4a92"),
+    ("Item", "419678599c0646f8a59146c00c9a1ed04cefff081dff1d01b1b6d78f66bf7254"),
     ("LogItem", "b5ee5cc484a0bf060800fe8e385d5f54cd1192c849cef85490d071cbb7c43346"),
     ("Proven", "6b25944ad6a22fb29a5451160709cb975a1c74ea4963012c89a90932a1fb43cf"),
     ("PublicKey", "630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd"),
-    ("Rejoin", "76516a0ebb404a4fa77750dee10b8a1ae5a72024b6549f2eb0711bda333d4640"),
-    ("RejoinReport", "141a36a185804185712e17b43fa9d943dd89a182177156fd1c064e6d3f78fd2c"),
+    ("Rejoin", "5f5b45d17380bea2fff49b775a4f6876bdf20206b546f811e4f06dfd2fbee8fe"),
+    ("RejoinReport", "54532c28e6d4b8f95d3c28175230fba4797fc19d57263be15cc6b29692242b33"),
     ("ReplicaId", "25dfd29c09617dcc9852281c030e5b3037a338a4712a42a21c907f259c6412a0"),
     ("Request", "fa6ac64f59a64e819808d407a3e08a2e43b1aa1885f8bb9bcc085976284b1c34"),
     ("Response", "e913051fdaf9e49bb3889e3de251d3982d9ff22e9c391f5ba7fe7eecb22f39a7"),
@@ -207,10 +208,13 @@ prop_compose! {
 
 prop_compose! {
     fn any_report()
-        (reporter in any::<u16>(), end in any::<u64>(), signature in any_signature())
+        (reporter in any::<u16>(), executed in any::<u64>(), view in any::<u64>(),
+         stable in prop::option::of(any_certificate().prop_map(Arc::new)),
+         signature in any_signature())
         -> RejoinReport
     {
-        RejoinReport { reporter: ReplicaId(reporter), window_end: Slot(end), signature }
+        let (executed, view) = (Slot(executed), View(view));
+        RejoinReport { reporter: ReplicaId(reporter), executed, view, stable, signature }
     }
 }
 

@@ -84,7 +84,7 @@ impl<P: Protocol> Nest<P> {
             }
             Effect::Forget { below } => Effect::Forget { below },
             Effect::Enter { view, primary } => Effect::Enter { view, primary },
-            Effect::Leave { view } => Effect::Leave { view },
+            Effect::Leave { to } => Effect::Leave { to },
             Effect::Room(room) => Effect::Room(room),
             Effect::Behind { stable } => Effect::Behind { stable },
             Effect::Accuse(accusation) => Effect::Accuse(accusation),

@@ -372,6 +372,11 @@ impl<C: Command> Pbft<C> {
             return;
         }
         let Decided { header, command, commits } = decided;
+        let voted = self.slots.get(&header.slot).and_then(|state| state.prepared.as_ref());
+        let knows = voted.is_some_and(|prepared| prepared.header.view >= header.view);
+        if !knows && commits.iter().any(|ballot| ballot.signer == self.config.me) {
+            return self.forgot(out);
+        }
         let state = self.slot(header.slot);
         if let Some(command) = command {
             state.keep_payload(header.digest, command);
@@ -476,6 +481,17 @@ impl<C: Command> Pbft<C> {
             out.push(Effect::Accuse(super::evidence::charge(instance, phase, first, second)));
         }
         news
+    }
+
+    /// Others hold a vote of this replica that its own log does not: the log was rolled back.
+    pub(super) fn forgot(&mut self, out: &mut Out<C>) {
+        let charge = "forgot-own-vote";
+        self.started = false;
+        out.push(Effect::Accuse(Accusation {
+            replica: self.config.me,
+            charge,
+            evidence: Vec::new(),
+        }));
     }
 
     /// Reports a message that no correct replica makes, without proof for others.

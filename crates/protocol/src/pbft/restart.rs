@@ -127,7 +127,7 @@ impl<C: Command> Pbft<C> {
         if self.active {
             out.push(Effect::Enter { view: entered, primary: self.primary(entered) });
         } else {
-            out.push(Effect::Leave { view: entered });
+            out.push(Effect::Leave { to: self.view });
         }
         self.advance(out);
         if self.window.is_beyond_help(self.window.committed(), self.window.stable().slot) {

@@ -78,7 +78,7 @@ impl<C: Command> Pbft<C> {
         if to <= self.view {
             return;
         }
-        self.quit(out);
+        self.quit(to, out);
         self.view = to;
         self.active = false;
         let report = self.report();
@@ -90,11 +90,9 @@ impl<C: Command> Pbft<C> {
     }
 
     /// What leaving a view and jumping over it have in common.
-    fn quit(&mut self, out: &mut Out<C>) {
-        if self.active {
-            out.push(Effect::Leave { view: self.view });
-            self.return_unsent(out);
-        }
+    fn quit(&mut self, to: View, out: &mut Out<C>) {
+        out.push(Effect::Leave { to });
+        self.return_unsent(out);
         self.patience.left();
         self.joined();
         self.suspects_until = None;
@@ -187,7 +185,11 @@ impl<C: Command> Pbft<C> {
             return;
         }
         if opening.view > self.view {
-            self.quit(out);
+            let me = self.config.me;
+            if opening.view_changes.iter().any(|report| report.signer == me) {
+                return self.forgot(out);
+            }
+            self.quit(opening.view, out);
         }
         self.install(opening, out);
     }

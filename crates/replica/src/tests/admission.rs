@@ -1,7 +1,6 @@
 use super::*;
 use crate::admit::Proposal;
 use quorate_protocol::Verdict;
-use quorate_types::{Rejoin, RejoinReport, Slot};
 
 fn refused(request: Request) -> (u16, &'static str) {
     let refusal = admission().admit(Proposal::part_of_verified(Arc::new(request))).unwrap_err();
@@ -57,23 +56,4 @@ fn a_batch_is_neither_empty_nor_above_its_bound_nor_holds_what_would_not_be_admi
     let mut wrong = put(1, "a", "v");
     wrong.query = String::new();
     assert!(refused(batch(1, vec![put(2, "a", "v"), wrong])));
-}
-
-#[test]
-fn rule_28a_a_rejoin_needs_reports_of_a_quorum_of_others() {
-    let report = |reporter| RejoinReport {
-        reporter: ReplicaId(reporter),
-        window_end: Slot(16),
-        signature: Signature([0; 64]),
-    };
-    let rejoin = |reporters: &[u16]| Rejoin {
-        replica: ReplicaId(3),
-        nonce: digest(1),
-        reports: reporters.iter().map(|&reporter| report(reporter)).collect(),
-    };
-    assert!(admission().may_rejoin(&rejoin(&[0, 1, 2])));
-    assert!(!admission().may_rejoin(&rejoin(&[0, 1])), "no quorum");
-    assert!(!admission().may_rejoin(&rejoin(&[0, 1, 1])), "one reporter twice");
-    assert!(!admission().may_rejoin(&rejoin(&[0, 1, 3])), "its own report");
-    assert!(!admission().may_rejoin(&rejoin(&[0, 1, 9])), "a stranger");
 }

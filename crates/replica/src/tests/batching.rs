@@ -107,6 +107,22 @@ fn the_waiting_room_is_bounded_in_all_and_for_each_peer() {
 }
 
 #[test]
+fn what_waits_is_bounded_in_bytes_and_no_peer_takes_more_than_half() {
+    let weight = admitted(put(1, "a", "v")).weight();
+    let limits = Limits { waiting_bytes_max: 4 * weight, ..Limits::default() };
+    let mut batcher = Batcher::new(limits);
+    let mut place = |source, n| batcher.place(Time(1), source, admitted(put(n, "a", "v")));
+    let peer = Source::Peer(ReplicaId(2));
+    assert_eq!([place(peer, 1), place(peer, 2)], [Ok(()), Ok(())]);
+    assert_eq!(place(peer, 3), Err(Unplaced::Full));
+    let ticket = |n| Source::Gateway(Ticket(n));
+    assert_eq!([place(ticket(1), 4), place(ticket(2), 5)], [Ok(()), Ok(())]);
+    assert_eq!(place(ticket(3), 6), Err(Unplaced::Full));
+    batcher.remove(&put(1, "a", "v")).unwrap();
+    assert_eq!(batcher.place(Time(1), peer, admitted(put(3, "a", "v"))), Ok(()));
+}
+
+#[test]
 fn one_key_runs_once_at_a_gateway() {
     let mut batcher = batcher();
     enqueue(&mut batcher, 1);

@@ -4,6 +4,7 @@ mod admission;
 mod at_most_once;
 mod batching;
 mod certifying;
+mod rejoining;
 mod repeating;
 mod transfer;
 

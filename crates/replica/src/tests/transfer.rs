@@ -105,7 +105,7 @@ fn entries_of_one_slot_stand_together() {
 }
 
 /// The certificate of a recorded slot, by three of four replicas.
-fn certified(recorded: &Recorded) -> Arc<StableCertificate> {
+pub(super) fn certified(recorded: &Recorded) -> Arc<StableCertificate> {
     let text = head_text(policy().origin_text(), recorded.head());
     let message = cosignature_message(&text, recorded.record.time.seconds());
     let sign = |replica| {

@@ -40,7 +40,13 @@ fn rejoin() -> Rejoin {
 }
 
 fn report() -> RejoinReport {
-    RejoinReport { reporter: ReplicaId(1), window_end: Slot(256), signature: SIGNATURE }
+    RejoinReport {
+        reporter: ReplicaId(1),
+        executed: Slot(256),
+        view: View(3),
+        stable: Some(certificate()),
+        signature: SIGNATURE,
+    }
 }
 
 fn batch() -> Arc<Batch> {
@@ -176,7 +182,7 @@ pub fn messages() -> Vec<Vec<u8>> {
         Peer::Cosign(cosign),
         Peer::Progress(Progress { executed: Slot(3), stable: Slot(2) }),
         Peer::RejoinAsk { nonce: DIGEST },
-        Peer::RejoinReport { nonce: DIGEST, report: report() },
+        Peer::RejoinReport { nonce: DIGEST, report: Box::new(report()) },
         Peer::RejoinOffer(rejoin()),
     ];
     let engine = engine().into_iter().map(|body| Message::Engine(Pbft { instance: 0, body }));

@@ -44,7 +44,9 @@ fn response() -> Response {
 pub fn report() -> RejoinReport {
     RejoinReport {
         reporter: ReplicaId(3),
-        window_end: Slot(4096),
+        executed: Slot(4096),
+        view: View(7),
+        stable: Some(Arc::new(certificate())),
         signature: Signature([0xe1; 64]),
     }
 }

@@ -114,7 +114,7 @@ fn a_new_primary_opens_its_view_once_a_quorum_reported_and_proposes_what_they_im
     rig.accept(0, 2, 5);
     let certificate = rig.prepared(0, 2, 5);
     let did = rig.tell(Input::Change { to: View(1) });
-    assert_eq!(words(&did), "leave(0) write:ViewChange ViewChange(1)");
+    assert_eq!(words(&did), "leave(1) write:ViewChange ViewChange(1)");
     assert_eq!(words(&rig.hear(2, Body::ViewChange(rig.report(2, 1, vec![certificate])))), "");
     let did = rig.hear(3, Body::ViewChange(rig.report(3, 1, Vec::new())));
     let opened = "write:NewView NewView(1) enter(1) judge-again(1) judge-again(2) room(6)";
@@ -271,7 +271,7 @@ fn one_suspicious_replica_keeps_its_vote_and_two_of_four_leave() {
     let did = rig.accept(0, 1, 5);
     assert_eq!(words(&did), "write:Proposal Prepare(1)", "it still votes");
     let did = rig.hear(2, rig.suspicion());
-    assert_eq!(words(&did), "leave(0) write:ViewChange ViewChange(1)");
+    assert_eq!(words(&did), "leave(1) write:ViewChange ViewChange(1)");
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn suspicions_of_f_plus_one_others_are_followed_and_old_ones_are_not() {
     rig.pass(Duration::from_secs(5));
     assert_eq!(words(&rig.hear(3, rig.suspicion())), "", "the first one is withdrawn by now");
     let did = rig.hear(2, rig.suspicion());
-    assert_eq!(words(&did), "leave(0) write:ViewChange ViewChange(1)");
+    assert_eq!(words(&did), "leave(1) write:ViewChange ViewChange(1)");
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn f_plus_one_reports_for_higher_views_are_joined_at_the_smallest() {
     let mut rig = Rig::new(4, 0);
     assert_eq!(words(&rig.hear(2, Body::ViewChange(rig.report(2, 7, Vec::new())))), "");
     let did = rig.hear(3, Body::ViewChange(rig.report(3, 3, Vec::new())));
-    assert_eq!(words(&did), "leave(0) write:ViewChange ViewChange(3) room(0)");
+    assert_eq!(words(&did), "leave(3) write:ViewChange ViewChange(3) room(0)");
 }
 
 #[test]
@@ -311,7 +311,8 @@ fn the_primary_of_the_next_view_is_awaited_only_once_a_quorum_reported() {
         waits.push(wait.as_secs());
         rig.pass(wait);
         let did = rig.tell(Input::Timer(Timer::Progress));
-        assert_eq!(words(&did), format!("write:ViewChange ViewChange({})", view + 1));
+        let to = view + 1;
+        assert_eq!(words(&did), format!("leave({to}) write:ViewChange ViewChange({to})"));
         let next = Body::ViewChange(rig.report(2, view + 1, Vec::new()));
         assert_eq!(progress(&rig.hear(2, next)), None);
     }
@@ -345,7 +346,7 @@ fn who_sent_a_view_change_counts_among_those_who_suspect() {
     assert_eq!(rig.engine.view(), View(0), "one may be a liar");
     assert_eq!(
         words(&rig.tell(Input::Suspect)),
-        "Status leave(0) write:ViewChange ViewChange(1) room(0)"
+        "Status leave(1) write:ViewChange ViewChange(1) room(0)"
     );
 }
 
@@ -390,13 +391,34 @@ fn who_left_a_view_alone_is_joined_after_a_while_and_each_time_half_as_soon() {
 }
 
 #[test]
+fn rule_28a_a_replica_that_is_shown_an_own_vote_it_does_not_know_of_stops() {
+    let forgot = "accuse(r0, forgot-own-vote)";
+    // Its own Commit in a decision.
+    let mut rig = Rig::new(4, 0);
+    let all = rig.macs.committee.replicas();
+    let decided = rig.decided_by(all, 0, 1, 5);
+    assert_eq!(words(&rig.hear(2, Body::Decided(decided))), format!("{forgot} room(0)"));
+    assert_eq!(words(&rig.tell(Input::Propose(Word(1)))), "returned(1)", "and does nothing more");
+    // Its own ViewChange in a NewView.
+    let mut rig = Rig::new(4, 0);
+    let mut known = reports(&rig, 1, Vec::new());
+    known[2] = rig.report(0, 1, Vec::new());
+    let opening = Body::NewView(rig.opening(1, known));
+    assert_eq!(words(&rig.hear(1, opening.clone())), format!("{forgot} room(0)"));
+    // One that it does know of means nothing.
+    let mut rig = Rig::new(4, 0);
+    rig.tell(Input::Change { to: View(1) });
+    assert!(words(&rig.hear(1, opening)).contains("enter(1)"));
+}
+
+#[test]
 fn a_primary_returns_on_leaving_what_it_never_proposed_to_anyone() {
     let mut rig = Rig::new(4, 0);
     let asked = rig.tell(Input::Propose(Word(1)));
     rig.answer(&asked, true);
     rig.tell(Input::Propose(Word(2)));
     let did = rig.tell(Input::Change { to: View(1) });
-    assert_eq!(words(&did), "leave(0) returned(2) write:ViewChange ViewChange(1) room(0)");
+    assert_eq!(words(&did), "leave(1) returned(2) write:ViewChange ViewChange(1) room(0)");
 }
 
 #[test]
@@ -407,7 +429,7 @@ fn after_a_restart_it_is_where_it_was_in_the_change() {
     rig.hear(2, rig.prepare(2, 0, 1, 5));
     rig.tell(Input::Change { to: View(1) });
     let did = rig.restart();
-    assert_eq!(words(&did), "leave(0) ViewChange(1) Status room(0)");
+    assert_eq!(words(&did), "leave(1) ViewChange(1) Status room(0)");
     let [Body::ViewChange(report), _] = &sent(&did)[..] else { panic!() };
     assert_eq!(report.prepared.len(), 1, "what it had prepared is still reported");
     let opening = rig.opening(1, reports(&rig, 1, report.prepared.clone()));

@@ -117,14 +117,25 @@ impl Rig {
         }
     }
 
+    /// What the others decided without this replica.
     pub(super) fn decided(&self, view: u64, slot: u64, word: u64) -> Decided<Word> {
+        let others = self.macs.committee.replicas().filter(|it| *it != self.me);
+        self.decided_by(others, view, slot, word)
+    }
+
+    pub(super) fn decided_by(
+        &self,
+        voters: impl Iterator<Item = ReplicaId>,
+        view: u64,
+        slot: u64,
+        word: u64,
+    ) -> Decided<Word> {
         let header = Header { view: View(view), slot: Slot(slot), digest: digest(word) };
         let ballot = |by: ReplicaId| {
             let vote = self.macs.vote(by.0, Phase::Commit, view, slot, digest(word));
             Ballot { signer: by, signature: vote.signature }
         };
-        let commits = self.macs.committee.replicas().take(self.macs.committee.quorum());
-        let commits = commits.map(ballot).collect();
+        let commits = voters.take(self.macs.committee.quorum()).map(ballot).collect();
         Decided { header, command: Some(Arc::new(Word(word))), commits }
     }
 
@@ -251,7 +262,7 @@ pub(super) fn words(did: &Did) -> String {
         Effect::Commit { slot, .. } => format!("commit({slot})"),
         Effect::Forget { below } => format!("forget({below})"),
         Effect::Enter { view, .. } => format!("enter({view})"),
-        Effect::Leave { view } => format!("leave({view})"),
+        Effect::Leave { to } => format!("leave({to})"),
         Effect::Room(room) => format!("room({room})"),
         Effect::Returned(word) => format!("returned({})", word.0),
         Effect::Behind { stable } => format!("behind({})", stable.slot),

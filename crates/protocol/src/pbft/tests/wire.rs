@@ -11,7 +11,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("PrePrepare", rig.propose(0, 1, 5)),
         ("Prepare", rig.prepare(2, 0, 1, 5)),
         ("Commit", rig.commit(2, 0, 1, 5)),
-        ("Decided", Body::Decided(rig.decided(0, 1, 5))),
+        ("Decided", Body::Decided(rig.decided_by(rig.macs.committee.replicas(), 0, 1, 5))),
         ("ViewChange", Body::ViewChange(report.clone())),
         ("NewView", Body::NewView(rig.opening(1, vec![report]))),
         ("Status", Body::Status(Status { stages: vec![Stage::Decided], ..rig.status() })),
