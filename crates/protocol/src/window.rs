@@ -3,7 +3,7 @@
 use crate::Stable;
 use quorate_types::Slot;
 
-/// Where an engine stands. Three marks that only ever rise:
+/// Where an engine stands. Marks that only ever rise:
 ///
 /// ```text
 ///      lowest kept        stable                 high                    far
@@ -12,11 +12,21 @@ use quorate_types::Slot;
 ///             for laggards    state here             to here                 kept up to here
 /// ```
 ///
-/// `committed` is this replica's own position, anywhere up to `far`: below `stable` when it lags.
+/// `committed` is this replica's own position, anywhere up to `far`: below `stable` when it lags
+/// by more than a window.
+///
+/// A certificate says that a quorum *held* the state. When everybody lost power, nobody may hold
+/// it any more; then what was voted on below must be voted on again. So `stable` follows what this
+/// replica committed, and jumps ahead only where that lies beyond its records: more than a window
+/// below a slot `known` to be certified.
 #[derive(Clone, Debug)]
 pub struct Window {
     size: u64,
     stable: Stable,
+    known: Stable,
+    /// A certified slot above `committed`: the next that `stable` is raised to.
+    next: Option<Stable>,
+    opened_at: Slot,
     committed: Slot,
     forgotten: Slot,
 }
@@ -28,6 +38,9 @@ impl Window {
         Self {
             size: size.max(1),
             stable: Stable::genesis(),
+            known: Stable::genesis(),
+            next: None,
+            opened_at: Slot(0),
             committed: Slot(0),
             forgotten: Slot(0),
         }
@@ -39,10 +52,16 @@ impl Window {
         self.size
     }
 
-    /// The newest slot known to be held by a quorum, with its proof.
+    /// The slot above which this replica can account for all its votes, with its proof.
     #[must_use]
     pub fn stable(&self) -> &Stable {
         &self.stable
+    }
+
+    /// The newest slot known to be certified, with its proof.
+    #[must_use]
+    pub fn known(&self) -> &Stable {
+        &self.known
     }
 
     /// The last slot committed without gaps.
@@ -51,17 +70,29 @@ impl Window {
         self.committed
     }
 
+    /// The slot above which votes are cast: stable, and not below where the view began.
+    #[must_use]
+    pub fn low(&self) -> Slot {
+        self.stable.slot.max(self.opened_at)
+    }
+
     /// The highest slot to vote for.
     #[must_use]
     pub fn high(&self) -> Slot {
-        Slot(self.stable.slot.0.saturating_add(self.size))
+        Slot(self.low().0.saturating_add(self.size))
+    }
+
+    /// Notes from where on the current view's NewView says what was decided: below it, this view
+    /// knows nothing, and nothing is voted for.
+    pub fn open_above(&mut self, slot: Slot) {
+        self.opened_at = slot;
     }
 
     /// The highest slot about which anything is kept: peers may have learnt of a later stable slot
     /// a little earlier.
     #[must_use]
     pub fn far(&self) -> Slot {
-        let base = self.stable.slot.max(self.committed);
+        let base = self.known.slot.max(self.committed);
         Slot(base.0.saturating_add(self.size.saturating_mul(2)))
     }
 
@@ -72,10 +103,10 @@ impl Window {
         Slot(self.stable.slot.0.saturating_sub(self.size).min(self.committed.0).saturating_add(1))
     }
 
-    /// Whether this replica may still vote for the slot: above the stable slot, up to `high`.
+    /// Whether this replica may still vote for the slot: above `low`, up to `high`.
     #[must_use]
     pub fn is_open(&self, slot: Slot) -> bool {
-        slot > self.stable.slot && slot <= self.high()
+        slot > self.low() && slot <= self.high()
     }
 
     /// Whether something about the slot can still be learnt: votes to count, or a decision.
@@ -91,13 +122,36 @@ impl Window {
         committed.0.saturating_add(self.size) < stable.0
     }
 
-    /// Takes a higher stable slot; `false` if it is not higher, or comes without proof.
-    pub fn raise_stable(&mut self, stable: Stable) -> bool {
-        if stable.slot <= self.stable.slot || stable.certificate.is_none() {
+    /// Learns of a certified slot; `false` if that is no news, or comes without proof.
+    pub fn learn(&mut self, stable: Stable) -> bool {
+        let news = stable.slot > self.known.slot
+            || (stable.slot > self.stable.slot && stable.slot <= self.committed);
+        if !news || stable.certificate.is_none() {
             return false;
         }
-        self.stable = stable;
+        let first = self.next.as_ref().is_none_or(|next| stable.slot < next.slot);
+        if first || stable.slot <= self.committed {
+            self.next = Some(stable.clone());
+        }
+        if stable.slot > self.known.slot {
+            self.known = stable;
+        }
         true
+    }
+
+    /// Raises the stable slot to what was learnt and committed, or is beyond this replica's
+    /// records; whether it moved.
+    pub fn settle(&mut self) -> bool {
+        let before = self.stable.slot;
+        if let Some(next) = self.next.take_if(|next| next.slot <= self.committed) {
+            self.stable = if self.known.slot <= self.committed { self.known.clone() } else { next };
+            self.next = Some(self.known.clone()).filter(|known| known.slot > self.committed);
+        }
+        if self.is_beyond_help(self.stable.slot, self.known.slot) {
+            self.stable = self.known.clone();
+            self.next = None;
+        }
+        self.stable.slot > before
     }
 
     /// Notes that this replica holds the state after this slot.
@@ -134,19 +188,45 @@ mod tests {
         assert!(
             !window.is_open(Slot(0)) && window.is_known(Slot(16)) && !window.is_known(Slot(17))
         );
-        assert!(window.raise_stable(stable(4)));
-        assert!(!window.is_open(Slot(4)) && window.is_open(Slot(12)));
-        assert!(window.is_known(Slot(1)), "not committed here yet");
+        assert!(window.learn(stable(4)) && !window.settle());
+        assert!(window.is_open(Slot(4)), "perhaps nobody holds its state any more");
         window.raise_committed(Slot(4));
+        assert!(window.settle());
+        assert!(!window.is_open(Slot(4)) && window.is_open(Slot(12)));
         assert!(!window.is_known(Slot(4)));
+    }
+
+    #[test]
+    fn nothing_is_voted_for_below_where_the_view_began() {
+        let mut window = Window::new(8);
+        window.open_above(Slot(5));
+        assert!(!window.is_open(Slot(5)) && window.is_open(Slot(6)) && window.is_open(Slot(13)));
+        assert!(window.is_known(Slot(5)), "a decision can still be learnt");
+    }
+
+    #[test]
+    fn the_stable_slot_follows_what_is_committed_while_others_run_ahead() {
+        let mut window = Window::new(8);
+        let mut raised = Vec::new();
+        for slot in 1..=20 {
+            // Certified slots are always three ahead, and only the newest is heard of.
+            window.learn(stable(slot + 3));
+            window.raise_committed(Slot(slot));
+            if window.settle() {
+                raised.push(window.stable().slot.0);
+            }
+        }
+        assert_eq!(raised, [4, 7, 10, 13, 16, 19]);
+        assert_eq!(window.known().slot, Slot(23));
     }
 
     #[test]
     fn a_stable_slot_needs_a_proof_and_never_falls() {
         let mut window = Window::new(8);
-        assert!(!window.raise_stable(Stable { slot: Slot(3), certificate: None }));
-        assert!(window.raise_stable(stable(3)));
-        assert!(!window.raise_stable(stable(3)) && !window.raise_stable(stable(2)));
+        window.raise_committed(Slot(5));
+        assert!(!window.learn(Stable { slot: Slot(3), certificate: None }) && !window.settle());
+        assert!(window.learn(stable(3)) && window.settle());
+        assert!(!window.learn(stable(3)) && !window.learn(stable(2)) && !window.settle());
         assert_eq!(window.stable().slot, Slot(3));
     }
 
@@ -156,7 +236,8 @@ mod tests {
         let mut forgotten = Vec::new();
         for slot in 1..=24 {
             window.raise_committed(Slot(slot));
-            window.raise_stable(stable(slot));
+            window.learn(stable(slot));
+            window.settle();
             forgotten.extend(window.forget().map(|below| (slot, below.0)));
         }
         assert_eq!(forgotten, [(12, 5), (16, 9), (20, 13), (24, 17)]);
@@ -166,7 +247,8 @@ mod tests {
     fn what_this_replica_has_not_committed_is_not_forgotten() {
         let mut window = Window::new(8);
         window.raise_committed(Slot(2));
-        window.raise_stable(stable(40));
+        window.learn(stable(40));
+        assert!(window.settle() && window.stable().slot == Slot(40), "beyond its records");
         assert_eq!(window.lowest_kept(), Slot(3));
         assert!(
             window.is_beyond_help(Slot(2), Slot(40)) && !window.is_beyond_help(Slot(32), Slot(40))

@@ -142,7 +142,6 @@ impl Plan {
             let at = Time(rng.below(healed.0));
             faults.push((at, draw_fault(&mut rng, n, &cast.faulty)));
         }
-        keep_the_promise(&mut faults, n);
         let small = laggard || rng.permille(400);
         faults.sort_by_key(|(at, _)| *at);
         Self {
@@ -181,19 +180,6 @@ impl Plan {
             plan.cast.faulty.iter().map(|&liar| (liar, BTreeSet::from([deed]))).collect();
         plan.cast.deceived = deceived.iter().copied().map(ReplicaId).collect();
         plan
-    }
-}
-
-/// What is promised (P2) survives f lost disks, and it survives everybody losing power at once.
-/// Both in one run can leave a stable slot whose decisions no disk holds any more: nothing is
-/// forged, but the cluster waits (`docs/decisions.md`, "Not yet").
-fn keep_the_promise(faults: &mut [(Time, Fault)], n: u16) {
-    let lost = |(_, fault): &(Time, Fault)| matches!(fault, Fault::Crash { empty: true, .. });
-    let a_disk_is_lost = faults.iter().any(lost);
-    for (_, fault) in faults {
-        if let Fault::Crash { replicas, power, .. } = fault {
-            *power &= !(a_disk_is_lost && replicas.len() == usize::from(n));
-        }
     }
 }
 

@@ -260,6 +260,7 @@ impl<S: Subject> Network<S> {
         node.noted = node.noted.saturating_sub(usize::try_from(lucky).unwrap_or(0));
         node.disk.truncate(node.disk.len().saturating_sub(node.noted));
         node.noted = 0;
+        node.forget = None;
         let mut kept = 0;
         for effect in std::mem::take(&mut node.effects) {
             if let Effect::Persist { slot, record } | Effect::Note { slot, record } = effect

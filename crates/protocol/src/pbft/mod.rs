@@ -48,7 +48,8 @@
 //! 2. A vote, a ViewChange, a NewView is persisted before it is sent, so 1 holds across restarts.
 //!    A batch costs a replica two barriers: payload with Prepare (or PrePrepare), then Commit.
 //! 3. A Commit is sent only by who persisted the prepared certificate and the payload.
-//! 4. Nothing is voted for at or below the stable slot, or in a view whose NewView was not checked.
+//! 4. Nothing is voted for at or below the stable slot, at or below the h of the view's NewView, or
+//!    in a view whose NewView was not checked.
 //! 5. A decision is passed on (`Effect::Commit`) in slot order, after its payload is on this disk.
 //!    The decision itself is noted beside the votes without a barrier (`Effect::Note`).
 //! 6. Everything kept is bounded: two windows above the stable slot, one below; one ViewChange a
@@ -201,6 +202,8 @@ pub struct Pbft<C: Clone> {
     status_armed: Option<Duration>,
     suspects_until: Option<Time>,
     committed_at: Time,
+    /// How often it asked for a state transfer in vain.
+    stuck: u32,
     round: u32,
     peers: BTreeMap<ReplicaId, Peer>,
     pull: Pull,
@@ -233,6 +236,7 @@ impl<C: Command> Pbft<C> {
             status_armed: None,
             suspects_until: None,
             committed_at: Time(0),
+            stuck: 0,
             round: 0,
             peers: BTreeMap::new(),
             pull: Pull::default(),
@@ -378,7 +382,7 @@ impl<C: Command> Protocol for Pbft<C> {
                 Body::ViewChange(report) => self.wants_report(report),
                 Body::NewView(opening) => self.wants_opening(opening),
                 Body::Payload(payload) => self.lacks(payload.slot, &payload.digest),
-                Body::Stable(certificate) => certificate.slot() > self.window.stable().slot,
+                Body::Stable(certificate) => certificate.slot() > self.window.known().slot,
                 Body::Status(_) | Body::Fetch(_) => true,
             }
     }

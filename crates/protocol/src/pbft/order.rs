@@ -49,7 +49,7 @@ impl<C: Command> Pbft<C> {
     /// Gives every slot that this primary answers for a proposal: what the NewView implies, and a
     /// no-op where a restart left a hole.
     pub(super) fn propose_again(&mut self, out: &mut Out<C>) {
-        let first = self.window.stable().slot.next();
+        let first = self.window.low().next();
         let last = self.assigned.min(self.window.high());
         for slot in (first.0..=last.0).map(Slot) {
             if !self.leads() {
@@ -374,7 +374,9 @@ impl<C: Command> Pbft<C> {
         let Decided { header, command, commits } = decided;
         let voted = self.slots.get(&header.slot).and_then(|state| state.prepared.as_ref());
         let knows = voted.is_some_and(|prepared| prepared.header.view >= header.view);
-        if !knows && commits.iter().any(|ballot| ballot.signer == self.config.me) {
+        // What lies below may have been forgotten as it should.
+        let remembers = header.slot > self.window.stable().slot;
+        if remembers && !knows && commits.iter().any(|ballot| ballot.signer == self.config.me) {
             return self.forgot(out);
         }
         let state = self.slot(header.slot);
@@ -392,8 +394,8 @@ impl<C: Command> Pbft<C> {
         let noop = self.noop;
         loop {
             let slot = self.window.committed().next();
-            let Some(state) = self.slots.get_mut(&slot) else { return };
-            let Some(decided) = state.decision(&noop) else { return };
+            let Some(state) = self.slots.get_mut(&slot) else { break };
+            let Some(decided) = state.decision(&noop) else { break };
             if !state.is_durable() {
                 let digest = decided.header.digest;
                 if let Some(command) = state.record_payload(digest) {
@@ -413,26 +415,36 @@ impl<C: Command> Pbft<C> {
             }
             self.window.raise_committed(slot);
             self.committed_at = self.now;
+            self.stuck = 0;
             self.waiting_since = self.waiting_since.map(|_| self.now);
             let command = decided.command.clone();
             let decided = self.message(Body::Decided(decided));
             out.push(Effect::Commit { slot, command, decided });
         }
+        self.move_window(out);
     }
 
-    /// The window moves up.
+    /// A slot is certified.
     pub(super) fn raise_stable(&mut self, stable: Stable, out: &mut Out<C>) {
-        if !self.window.raise_stable(stable) {
+        if !self.window.learn(stable) {
             return;
         }
-        let stable = self.window.stable().clone();
-        let slot = stable.slot;
-        self.implied = self.implied.split_off(&slot.next());
-        self.assigned = self.assigned.max(slot);
-        self.slots = self.slots.split_off(&self.window.lowest_kept());
-        if self.window.is_beyond_help(self.window.committed(), slot) {
-            out.push(Effect::Behind { stable });
+        let known = self.window.known().clone();
+        self.assigned = self.assigned.max(known.slot);
+        if self.window.is_beyond_help(self.window.committed(), known.slot) {
+            out.push(Effect::Behind { stable: known });
         }
+        self.move_window(out);
+    }
+
+    /// The window moves up, if what is certified and what is committed let it.
+    fn move_window(&mut self, out: &mut Out<C>) {
+        if !self.window.settle() {
+            return;
+        }
+        let slot = self.window.stable().slot;
+        self.implied = self.implied.split_off(&slot.next());
+        self.slots = self.slots.split_off(&self.window.lowest_kept());
         if let Some(below) = self.window.forget() {
             out.push(Effect::Forget { below });
             self.persist_slotless(out);
@@ -448,7 +460,7 @@ impl<C: Command> Pbft<C> {
 
     /// What concerns no slot, after a `Forget` took the older copies.
     fn persist_slotless(&self, out: &mut Out<C>) {
-        let stable = self.window.stable().certificate.clone().map(Record::Stable);
+        let stable = self.window.known().certificate.clone().map(Record::Stable);
         let opening = self.opening.as_ref().map(|it| Record::NewView((**it).clone()));
         let report = self.own_report.clone().map(Record::ViewChange);
         for record in stable.into_iter().chain(opening).chain(report) {
@@ -460,9 +472,11 @@ impl<C: Command> Pbft<C> {
         let slot = stable.slot;
         self.raise_stable(stable, out);
         // Its proof came with it, or is known already; without either it is not believed.
-        if slot <= self.window.stable().slot {
+        if slot <= self.window.known().slot {
             self.window.raise_committed(slot);
             self.committed_at = self.now;
+            self.stuck = 0;
+            self.move_window(out);
             self.advance(out);
         }
     }

@@ -19,13 +19,15 @@ impl<C: Command> Pbft<C> {
     pub(super) fn start(&mut self, records: Vec<Record<C>>, stable: Stable, out: &mut Out<C>) {
         self.started = true;
         self.window.raise_committed(stable.slot);
-        self.window.raise_stable(stable);
+        self.window.learn(stable);
+        self.window.settle();
         let found = self.read(records);
         self.restore_view(&found);
         if let Some(opening) = found.opening {
             let stable = self.adopt(opening);
-            self.window.raise_stable(stable);
+            self.window.learn(stable);
         }
+        self.window.settle();
         if self.active {
             found.proposals.iter().for_each(|proposal| self.restore_proposal(proposal));
         } else {
@@ -65,7 +67,7 @@ impl<C: Command> Pbft<C> {
                     state.decided_is_recorded = true;
                 }
                 Record::Stable(certificate) => {
-                    self.window.raise_stable(Stable::certified(certificate));
+                    self.window.learn(Stable::certified(certificate));
                 }
                 Record::ViewChange(report) => {
                     if found.report.as_ref().is_none_or(|known| known.view < report.view) {
@@ -130,8 +132,8 @@ impl<C: Command> Pbft<C> {
             out.push(Effect::Leave { to: self.view });
         }
         self.advance(out);
-        if self.window.is_beyond_help(self.window.committed(), self.window.stable().slot) {
-            out.push(Effect::Behind { stable: self.window.stable().clone() });
+        if self.window.is_beyond_help(self.window.committed(), self.window.known().slot) {
+            out.push(Effect::Behind { stable: self.window.known().clone() });
         }
         let noop = self.noop;
         for (slot, state) in self.slots.range(self.window.committed().next()..) {

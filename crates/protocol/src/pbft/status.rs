@@ -21,6 +21,9 @@ const ALONE_TIMEOUTS: u32 = 8;
 const ALONE_DOUBLINGS_MAX: u32 = 10;
 /// Proposals kept of a view that is not open here yet; the others are repeated on request.
 const EARLY_PROPOSALS_MAX: usize = 8;
+/// Who asked so often in vain wants another view: where power was lost everywhere, perhaps nobody
+/// holds a certified state any more, and what was voted on below it must be voted on again.
+const STUCK_MAX: u32 = 8;
 /// Answers a peer may cause within one busy interval, in windows.
 const QUOTA_WINDOWS: u64 = 4;
 
@@ -151,7 +154,7 @@ impl<C: Command> Pbft<C> {
 
     fn lags(&self) -> bool {
         let committed = self.window.committed();
-        committed < self.window.stable().slot
+        committed < self.window.known().slot
             || self.peers.values().any(|peer| peer.committed > committed)
     }
 
@@ -262,7 +265,7 @@ impl<C: Command> Pbft<C> {
             suspects: self.suspects(),
             pull,
             round: self.round,
-            stable: self.window.stable().slot,
+            stable: self.window.known().slot,
             committed,
             stages,
         };
@@ -277,12 +280,16 @@ impl<C: Command> Pbft<C> {
         if self.lags() && self.stalled_for(self.config.pause()) {
             self.pull_by_turns(out);
         }
-        let stable = self.window.stable();
-        if self.window.committed() < stable.slot
+        let known = self.window.known();
+        if self.window.committed() < known.slot
             && self.stalled_for(self.config.status_busy.saturating_mul(STUCK_INTERVALS))
         {
-            out.push(Effect::Behind { stable: stable.clone() });
+            out.push(Effect::Behind { stable: known.clone() });
             self.committed_at = self.now;
+            self.stuck = self.stuck.saturating_add(1);
+        }
+        if self.stuck > STUCK_MAX {
+            self.suspect(out);
         }
         self.fetch_again(out);
         self.join_who_waits_alone(out);
@@ -348,7 +355,7 @@ impl<C: Command> Pbft<C> {
             return;
         }
         let news = match self.pull.asked {
-            None => self.stalled_for(self.config.pause()) || committed < self.window.stable().slot,
+            None => self.stalled_for(self.config.pause()) || committed < self.window.known().slot,
             Some((peer, then)) => peer == from && !status.pull && committed > then,
         };
         if news {
@@ -379,7 +386,7 @@ impl<C: Command> Pbft<C> {
         // Rule 28: who is below a stable slot and knows of no proof gets it; so does who is far
         // behind with its window.
         let half = Slot(status.stable.0.saturating_add(self.window.size() / 2));
-        let stable = self.window.stable().clone();
+        let stable = self.window.known().clone();
         let lacks = status.stable < stable.slot && status.committed < stable.slot;
         let stable = stable.certificate.filter(|_| lacks || half < stable.slot);
         let ahead = status.committed < self.window.committed() && !status.pull;

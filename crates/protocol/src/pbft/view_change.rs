@@ -8,6 +8,10 @@ use crate::{Effect, Stable, To};
 use quorate_types::{Committee, Digest, Signature, Slot, StableCertificate, Tally, View};
 use std::{collections::BTreeMap, sync::Arc};
 
+/// How far above its stable slot a report may reach. Votes are cast two windows above it at most
+/// (`Window::high`); a loss of power may have taken the newest one and a half from the log.
+const REPORT_WINDOWS: u64 = 4;
+
 /// What a quorum of reports implies for the view that they open.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Chosen {
@@ -42,10 +46,10 @@ pub fn choose(reports: &[ViewChange], noop: Digest) -> Chosen {
 }
 
 /// Whether a report is one that a correct replica can make: certificates of earlier views, one a
-/// slot, ascending, within two windows above its stable slot (which bounds its size, rule 19).
+/// slot, ascending, within four windows above its stable slot (which bounds its size, rule 19).
 #[must_use]
 pub fn report_is_sound(report: &ViewChange, committee: Committee, window: u64) -> bool {
-    let far = report.stable.0.saturating_add(window.saturating_mul(2));
+    let far = report.stable.0.saturating_add(window.saturating_mul(REPORT_WINDOWS));
     let certificate = report.certificate.as_ref().map(|it| it.slot());
     let mut last = report.stable;
     certificate.unwrap_or(Slot(0)) == report.stable
@@ -222,7 +226,8 @@ impl<C: Command> Pbft<C> {
         let chosen = choose(&opening.view_changes, self.noop);
         self.opening = Some(Arc::new(opening));
         let last = chosen.slots.last_key_value().map_or(chosen.stable, |(slot, _)| *slot);
-        self.assigned = last.max(self.window.stable().slot);
+        self.assigned = last.max(self.window.known().slot);
+        self.window.open_above(chosen.stable);
         self.implied = chosen.slots;
         Stable { slot: chosen.stable, certificate: chosen.certificate }
     }

@@ -57,7 +57,7 @@ fn an_unsound_report_convicts_its_maker() {
         vec![good.clone(), good.clone()],
         vec![rig.prepared(0, 3, 5), good.clone()],
         vec![rig.prepared(2, 2, 5)],
-        vec![rig.prepared(0, 17, 5)],
+        vec![rig.prepared(0, 33, 5)],
     ];
     for (case, prepared) in cases.into_iter().enumerate() {
         let report = rig.report(2, 2, prepared);
@@ -337,6 +337,54 @@ fn the_progress_timer_suspects_only_while_a_known_proposal_is_not_committed() {
     rig.hear(2, Body::Decided(rig.decided(0, 2, 6)));
     rig.pass(Duration::from_secs(20));
     assert_eq!(words(&rig.tell(Input::Timer(Timer::Progress))), "", "idle");
+}
+
+#[test]
+fn what_lies_below_a_certified_slot_that_nobody_holds_is_reported_and_voted_on_again() {
+    let mut rig = Rig::new(4, 0);
+    rig.accept_own(1, 5);
+    rig.hear(1, rig.prepare(1, 0, 1, 5));
+    rig.hear(2, rig.prepare(2, 0, 1, 5));
+    rig.tell(Input::Stable(stable(1)));
+    // Power is lost, and with it the state after slot 1. The votes are still there.
+    rig.restart();
+    rig.hear(1, Body::Stable(Arc::new(certificate(Slot(1)))));
+    let mut said = Vec::new();
+    for _ in 0..30 {
+        rig.pass(Duration::from_secs(1));
+        said.extend(sent(&rig.tell(Input::Timer(Timer::Status))));
+    }
+    let suspects = |body: &Body<Word>| matches!(body, Body::Status(it) if it.suspects);
+    assert!(said.iter().any(suspects), "it waits in vain, and wants another view");
+    let did = rig.tell(Input::Change { to: View(1) });
+    let Some(Body::ViewChange(report)) = sent(&did).into_iter().next() else { panic!() };
+    assert_eq!((report.stable, report.prepared.len()), (Slot(0), 1));
+    // The others are no better off, so the slot is proposed again, and decided.
+    let opening = rig.opening(1, reports(&rig, 1, report.prepared));
+    rig.hear(1, Body::NewView(opening));
+    let body = rig.propose(1, 1, 5);
+    let asked = rig.hear(1, body);
+    rig.answer(&asked, true);
+    for by in [2, 3] {
+        rig.hear(by, rig.prepare(by, 1, 1, 5));
+    }
+    rig.hear(2, rig.commit(2, 1, 1, 5));
+    let did = rig.hear(3, rig.commit(3, 1, 1, 5));
+    assert_eq!(commits(&did), [(1, Some(5))]);
+}
+
+#[test]
+fn nothing_is_voted_for_below_where_the_view_was_opened() {
+    let mut rig = Rig::new(4, 0);
+    rig.tell(Input::Change { to: View(1) });
+    let mut known = reports(&rig, 1, Vec::new());
+    known[2] = rig.report_above(3, 1, 3, Vec::new());
+    let opening = rig.opening(1, known);
+    assert!(words(&rig.hear(1, Body::NewView(opening))).contains("enter(1)"));
+    let body = rig.propose(1, 2, 6);
+    assert_eq!(words(&rig.hear(1, body)), "", "slot 2 was decided in an earlier view");
+    let body = rig.propose(1, 4, 6);
+    assert_eq!(words(&rig.hear(1, body)), "judge(4)");
 }
 
 #[test]
