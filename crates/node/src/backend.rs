@@ -225,7 +225,12 @@ impl<M: Send + 'static> Backend for Node<M> {
 impl<M: Send + 'static> Node<M> {
     async fn earlier(&self, index: quorate_types::Index) -> Result<quorate_types::Proven, Refusal> {
         let published = self.0.published.clone();
-        blocking(move || published.earlier(index)).await?
+        // Here a 404 would be read as the service's word.
+        blocking(move || published.earlier(index)).await?.map_err(|refusal| match refusal.status {
+            404 => Refusal::new(503, "not-ready", "the answer was given before; ask for it again")
+                .retry_after(1),
+            _ => refusal,
+        })
     }
 }
 

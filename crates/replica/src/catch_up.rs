@@ -410,7 +410,10 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             self.drive(at, protocol::Input::Installed(Stable::certified(target)), out);
         }
         let replay = self.execution.as_ref().map(|execution| execution.replay());
-        let answered = self.batcher.take_answered(|request| replay?.answered(request));
+        // What the engine committed meanwhile may lie above the certified head: that is for later.
+        let proven = |index: &Index| self.certifier.covers(*index);
+        let answered =
+            self.batcher.take_answered(|request| replay?.answered(request).filter(proven));
         self.transferred.extend(answered);
         for (ticket, index) in std::mem::take(&mut self.transferred) {
             out.push(Effect::Reply { ticket, reply: Reply::Earlier(index) });
