@@ -40,8 +40,8 @@ use quorate_replica::{
     message::{Cosign, Manifest, Page, Progress, Sync},
 };
 use quorate_types::{
-    Batch, Digest, Item, Rejoin, RejoinReport, ReplicaId, Request, Salt, Slot, StableCertificate,
-    UnixMillis, View, Wire,
+    Batch, Digest, Item, Rejoin, ReplicaId, Request, Salt, Slot, StableCertificate, UnixMillis,
+    View, Wire,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -55,9 +55,8 @@ const MEMORY: usize = 64;
 /// How many requests of its own one adversary brings into a run, so that runs come to rest.
 const JUNK_MAX: u32 = 40;
 
-/// How far a report is inflated, in slots. The others fill as many with no-ops, which a run must be
-/// able to bear (`docs/decisions.md`, "Not yet").
-const INFLATION_MAX: u64 = 100;
+/// How far a report is inflated at most, in slots and in views.
+const INFLATION_MAX: u64 = 1 << 31;
 
 /// What a Byzantine replica does.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -306,9 +305,13 @@ impl Adversary {
         if let Message::RejoinReport { nonce, report } = &**message
             && self.tempted(Deed::InflateReports, 700)
         {
+            let mut report = report.clone();
             let further = self.rng.range(1, INFLATION_MAX);
-            let window_end = Slot(report.window_end.0.saturating_add(further));
-            let report = inflated(&self.cluster, self.me, to, nonce, window_end);
+            report.executed = Slot(report.executed.0.saturating_add(further));
+            report.view = View(report.view.0.saturating_add(further));
+            let key = VoteSigner::Mac { keyring: self.cluster.keyring, replica: self.me };
+            let bytes = rejoin_statement(&self.cluster.domain(), nonce, to, &report);
+            report.signature = key.sign(&bytes);
             return Arc::new(Message::RejoinReport { nonce: *nonce, report });
         }
         let Message::Engine(order) = &**message else { return message.clone() };
@@ -570,17 +573,4 @@ impl Adversary {
             signature: None,
         }
     }
-}
-
-/// A report that places the window's end so much further, validly signed by `me`.
-fn inflated(
-    cluster: &Cluster,
-    me: ReplicaId,
-    to: ReplicaId,
-    nonce: &Digest,
-    window_end: Slot,
-) -> RejoinReport {
-    let key = VoteSigner::Mac { keyring: cluster.keyring, replica: me };
-    let bytes = rejoin_statement(&cluster.domain(), nonce, to, window_end);
-    RejoinReport { reporter: me, window_end, signature: key.sign(&bytes) }
 }
