@@ -11,12 +11,11 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use quorate_gateway::{
-    Backend, Counters, Divergent, Fault, Fetch, Fetched, LastHead, OperationsBackend, Peer, Status,
-    Submitted, Timing,
+    Backend, Counters, Fault, Fetch, Fetched, LastHead, OperationsBackend, Peer, Status, Submitted,
+    Timing,
 };
 use quorate_replica::{Reply, Sight, Ticket};
 use quorate_types::{Refusal, Request};
-use serde_json::json;
 use std::{
     sync::{Arc, OnceLock},
     time::Instant,
@@ -134,7 +133,7 @@ impl<M> Node<M> {
             lag,
             peers: self.peers(),
             last_head,
-            divergent: divergent(&now),
+            divergent: self.0.standing.evidence.all(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             operations: development.then_some(own),
         }
@@ -151,20 +150,6 @@ impl<M> Node<M> {
         };
         self.0.links.states().map(peer).collect()
     }
-}
-
-fn divergent(now: &Now) -> Vec<Divergent> {
-    let one = |accusation: &quorate_protocol::Accusation| Divergent {
-        id: accusation.replica.0,
-        evidence: json!({
-            "charge": accusation.charge,
-            "messages": accusation.evidence.iter().map(|bytes| STANDARD.encode(bytes))
-                .collect::<Vec<_>>(),
-        }),
-    };
-    // What came over a link without a transferable signature convinces nobody else.
-    let holds = |accusation: &&quorate_protocol::Accusation| !accusation.evidence.is_empty();
-    now.accused.values().filter(holds).map(one).collect()
 }
 
 /// Gives a ticket up when the gateway no longer waits for its answer.

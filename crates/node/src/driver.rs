@@ -221,7 +221,7 @@ where
             }
             Effect::Accuse(accusation) => {
                 warn!(replica = %accusation.replica, charge = accusation.charge, "accused");
-                standing.accuse(accusation);
+                standing.evidence.keep(&accusation);
                 return;
             }
             Effect::Ready(ready) => {

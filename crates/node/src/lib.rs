@@ -32,6 +32,7 @@ pub mod config;
 mod data;
 mod driver;
 mod edge;
+mod evidence;
 mod fatal;
 mod faults;
 mod inbox;

@@ -43,13 +43,15 @@ impl<M: Wire + Send + 'static> Receive for FromPeers<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inbox::Round;
+    use crate::{evidence::Evidence, inbox::Round};
     use quorate_types::Slot;
+    use std::path::Path;
 
     #[tokio::test]
     async fn what_is_no_message_ends_the_link_and_is_counted() {
         let inbox = Arc::new(Inbox::<Slot>::new(2, 1));
-        let standing = Arc::new(Standing::new(Arc::default()));
+        let evidence = Evidence::open(Path::new("/nonexistent"));
+        let standing = Arc::new(Standing::new(Arc::default(), evidence));
         let peers = FromPeers { inbox: Arc::clone(&inbox), standing: Arc::clone(&standing) };
         let wire = Slot(7).to_wire();
         let longer = [&wire[..], &[0]].concat();

@@ -6,6 +6,7 @@ use crate::{
     config::Config,
     driver::{self, Driver},
     edge::PbftEdge,
+    evidence::Evidence,
     fatal::{Fatal, Reason},
     faults::Faults,
     inbox::{Inbox, Notice},
@@ -215,7 +216,8 @@ impl Assembled {
         let replica = replica(config, keys, service, coverage.clone())?;
         let inbox = Arc::new(Inbox::new(n, config.file().ordering.waiting_max));
         let figures = Arc::new(BarrierFigures::default());
-        let standing = Arc::new(Standing::new(Arc::clone(&figures)));
+        let evidence = Evidence::open(&config.data());
+        let standing = Arc::new(Standing::new(Arc::clone(&figures), evidence));
         let links = links(config, keys, listener, &inbox, &standing)?;
         let faults = Arc::new(Faults::new(&Handle::current(), links.clone()));
         let (reader, log) = (log.reader(), Arc::new(LogWriter::new(log)));

@@ -1,17 +1,16 @@
 //! Where the replica stands, for those who ask: status, readiness, metrics.
 
-use crate::{barrier::BarrierFigures, link::Links};
+use crate::{barrier::BarrierFigures, evidence::Evidence, link::Links};
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, gauge::Gauge},
     registry::Registry,
 };
 use quorate_gateway::Timing;
-use quorate_protocol::Accusation;
 use quorate_replica::Sight;
-use quorate_types::{Index, ReplicaId, StableCertificate};
+use quorate_types::{Index, StableCertificate};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
@@ -20,6 +19,7 @@ use std::{
 /// What the driver publishes after each round.
 pub(crate) struct Standing {
     now: Mutex<Now>,
+    pub(crate) evidence: Evidence,
     pub(crate) figures: Figures,
     barrier: Arc<BarrierFigures>,
     registry: Registry,
@@ -46,8 +46,6 @@ pub(crate) struct Now {
     pub(crate) ready: bool,
     /// The newest certificate.
     pub(crate) certificate: Option<StableCertificate>,
-    /// The last accusation of each replica: at most one a replica and charge.
-    pub(crate) accused: BTreeMap<(ReplicaId, &'static str), Accusation>,
 }
 
 /// What is counted.
@@ -84,11 +82,11 @@ struct Gauges {
 
 impl Standing {
     /// A standing before anything happened.
-    pub(crate) fn new(barrier: Arc<BarrierFigures>) -> Self {
+    pub(crate) fn new(barrier: Arc<BarrierFigures>, evidence: Evidence) -> Self {
         let (figures, gauges) = (Figures::default(), Gauges::default());
         let registry = registry(&figures, &gauges);
         let executed = Mutex::default();
-        Self { now: Mutex::default(), figures, barrier, registry, gauges, executed }
+        Self { now: Mutex::default(), evidence, figures, barrier, registry, gauges, executed }
     }
 
     /// Publishes what the replica says of itself.
@@ -128,12 +126,6 @@ impl Standing {
             exec_us: micros(slot.took),
             sign_us: micros(answered.saturating_duration_since(slot.at)),
         }
-    }
-
-    /// Publishes an accusation. The first one of a kind is kept: it is the one with the story.
-    pub(crate) fn accuse(&self, accusation: Accusation) {
-        let key = (accusation.replica, accusation.charge);
-        self.lock().accused.entry(key).or_insert(accusation);
     }
 
     /// What was published last.

@@ -283,6 +283,15 @@ fn faults_that_an_operator_injects_are_masked_and_named() {
     let run = person.run_with(&all[..5], &[], whole.as_bytes());
     run.fails(2, "evidence-needs-config");
     set(&["clear", &format!("r{primary}")]);
+
+    // What is held against somebody outlives the process that saw it.
+    let held = |url: &str| status(&person, url)["divergent"].clone();
+    let before = held(&url(other));
+    kill_process(replica_pid(&ready, other), Signal::KILL).unwrap();
+    dev.event("died");
+    assert_eq!(dev.event("restarted")["id"], other);
+    wait_for("the replica is back", || is_ready(&person, &url(other)));
+    assert_eq!(held(&url(other)), before);
     assert_eq!(dev.stop(), Some(0));
 }
 
