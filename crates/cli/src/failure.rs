@@ -64,6 +64,15 @@ impl Failure {
         self
     }
 
+    /// A replica's configuration cannot be used: exit 2.
+    pub(crate) fn config(path: &std::path::Path, error: &quorate_node::ConfigError) -> Self {
+        match error {
+            // It names the file itself.
+            quorate_node::ConfigError::Unreadable { .. } => Self::usage(error.code(), error),
+            _ => Self::usage(error.code(), format_args!("{}: {error}", path.display())),
+        }
+    }
+
     /// A file could not be read or written: exit 1.
     pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::failed("file", format!("{}: {error}", path.display()))

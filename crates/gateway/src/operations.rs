@@ -16,18 +16,18 @@ use crate::{
 };
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use quorate_types::Refusal;
 use serde::{Deserialize, Serialize};
-use std::{future::Future, net::IpAddr, sync::Arc};
-use tokio::net::TcpListener;
+use std::{future::Future, net::IpAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, time::timeout};
 use tower::ServiceExt as _;
 
 /// The node, as its operations listener sees it. A clone is a handle to the same node.
@@ -101,6 +101,12 @@ pub fn router<B: OperationsBackend>(backend: B) -> Router {
         .with_state(backend)
 }
 
+/// The most bytes that a fault is written in.
+const FAULT_BYTES_MAX: usize = 4096;
+
+/// How long they may take.
+const FAULT_TIME_MAX: Duration = Duration::from_secs(5);
+
 #[derive(Clone)]
 struct Operations(Router);
 
@@ -137,19 +143,31 @@ async fn status<B: OperationsBackend>(State(backend): State<B>) -> Response {
     }
 }
 
-async fn set_fault<B: OperationsBackend>(
-    State(backend): State<B>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn set_fault<B: OperationsBackend>(State(backend): State<B>, request: Request) -> Response {
     // A page may send other types across origins without asking first.
-    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
+    let kind = request.headers().get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
     if !kind.is_some_and(|kind| kind.starts_with(b"application/json")) {
         return refused(&codes::FAULT_MALFORMED.refusal("the content is not application/json"));
     }
+    let body = match content(request.into_body()).await {
+        Ok(body) => body,
+        Err(refusal) => return refused(&refusal),
+    };
     match serde_json::from_slice(&body) {
         Ok(fault) => done(backend.set_fault(Some(fault)).await),
         Err(error) => refused(&codes::FAULT_MALFORMED.refusal(error.to_string())),
+    }
+}
+
+/// The content of a request, which is small and comes at once.
+async fn content(body: Body) -> Result<Bytes, Refusal> {
+    if body.size_hint().lower() > FAULT_BYTES_MAX as u64 {
+        return Err(codes::BODY_TOO_LARGE.refusal("a fault needs a few bytes"));
+    }
+    match timeout(FAULT_TIME_MAX, to_bytes(body, FAULT_BYTES_MAX)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => Err(codes::BODY_TOO_LARGE.refusal("the content is too large, or broke off")),
+        Err(_) => Err(codes::BODY_TIMEOUT.refusal("the content did not arrive in time")),
     }
 }
 

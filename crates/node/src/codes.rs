@@ -2,7 +2,10 @@
 
 /// Code and explanation: what happened, and what to do about it.
 pub const EXPLANATIONS: &[(&str, &str)] = &[
-    ("config-unreadable", "The configuration file does not exist or may not be read."),
+    (
+        "config-unreadable",
+        "The configuration file does not exist, may not be read, or holds no UTF-8 text.",
+    ),
     (
         "config-syntax",
         "The configuration is not TOML, lacks a field, has one that nobody knows, or gives a field \

@@ -114,9 +114,7 @@ impl Dev {
         }
         let load = |id: u16| {
             let path = dir.join(format!("r{id}")).join("quorate.toml");
-            let config = Config::load(&path).map_err(|error| {
-                Failure::usage(error.code(), format_args!("{}: {error}", path.display()))
-            })?;
+            let config = Config::load(&path).map_err(|error| Failure::config(&path, &error))?;
             Ok(Replica { path, config })
         };
         let first = load(0)?;

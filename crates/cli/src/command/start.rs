@@ -24,10 +24,8 @@ pub(crate) struct Start {
 impl Start {
     /// Runs the replica until it is told to stop.
     pub(crate) fn run(self, console: &Console) -> Result<Exit, Failure> {
-        let config = Config::load(&self.config).map_err(|error| {
-            let message = format!("{}: {error}", self.config.display());
-            Failure::usage(error.code(), message)
-        })?;
+        let config =
+            Config::load(&self.config).map_err(|error| Failure::config(&self.config, &error))?;
         log(console.is_json());
         let options = RunOptions { with_parent: self.with_parent };
         match quorate_node::run(config, &options) {

@@ -6,6 +6,7 @@ mod cluster;
 mod commands;
 mod curl;
 mod dev;
+mod faults;
 mod kill_loop;
 mod mounts;
 mod running;

@@ -128,3 +128,25 @@ async fn bad_requests_are_problems_here_too() {
     client.write("GET /livez#a HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(problem(&client.read("GET").await), (400, "target-malformed".to_owned()));
 }
+
+#[tokio::test]
+async fn a_fault_is_small_and_comes_at_once() {
+    let address = start(Node::default()).await;
+    let head = |framing: &str| {
+        format!(
+            "POST /fault HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             {framing}\r\n\r\n"
+        )
+    };
+    let chunk = format!("2000\r\n{}\r\n", " ".repeat(0x2000));
+    for (bytes, status, code) in [
+        (head("Content-Length: 104857600"), 413, "body-too-large"),
+        (head("Transfer-Encoding: chunked") + &chunk, 413, "body-too-large"),
+        (head("Content-Length: 9") + "{\"fault\"", 408, "body-timeout"),
+        (head("Content-Length: 9") + "{\"fault\":", 400, "fault-malformed"),
+    ] {
+        let mut client = Client::connect(address).await;
+        client.write(bytes).await;
+        assert_eq!(problem(&client.read("POST").await), (status, code.to_owned()));
+    }
+}

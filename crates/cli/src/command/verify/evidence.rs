@@ -117,8 +117,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn load(path: &Path) -> Result<Config, Failure> {
-    Config::load(path)
-        .map_err(|error| Failure::usage(error.code(), format!("{}: {error}", path.display())))
+    Config::load(path).map_err(|error| Failure::config(path, &error))
 }
 
 fn malformed(reason: impl std::fmt::Display) -> Failure {
