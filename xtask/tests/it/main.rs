@@ -2,5 +2,6 @@
 
 mod crates;
 mod documents;
+mod faults;
 mod sources;
 mod tree;
