@@ -14,9 +14,6 @@ use quorate_types::{
     Digest, EntryFacts, Exchange, Index, ReplicaId, Request, Signature, StableCertificate,
 };
 
-/// Why an earlier answer is not written: the gateway must hold a certificate first.
-pub const UNCOVERED: &str = "no certificate covers the entry";
-
 /// A new answer, as the gateway of a replica writes it.
 #[must_use]
 pub fn certified(cluster: &Cluster, at: ReplicaId, certified: &Certified) -> ReceivedResponse {
@@ -45,7 +42,7 @@ pub fn earlier(
     let entry = Entry::parse(&item.entry).map_err(|e| text(&e))?;
     let exchange = item.exchange.ok_or("the entry answers no request")?;
     let covering = log.certificate_covering(index).map_err(|e| text(&e))?;
-    let certificate = covering.ok_or(UNCOVERED)?;
+    let certificate = covering.ok_or("no certificate covers the entry")?;
     let path = log.path_to(index, &certificate.head).map_err(|e| text(&e))?.ok_or("no path")?;
     let head = head_text(cluster.policy.origin_text(), &certificate.head);
     let log_signature = Cosigner::mac(cluster.keyring, at).log_sign(head.as_bytes());

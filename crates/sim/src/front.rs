@@ -13,6 +13,9 @@ use std::time::Duration;
 /// How long a client waits before it asks another gateway.
 const RETRY: Duration = Duration::from_millis(1_500);
 
+/// How soon it learns that a gateway is down.
+const REFUSED: Duration = Duration::from_millis(50);
+
 impl World {
     /// A client makes its next request.
     pub(crate) fn call(&mut self, number: usize) {
@@ -67,7 +70,9 @@ impl World {
         let mut request = self.history[operation].request.clone();
         request.salt = salt;
         self.tickets.insert(ticket, (operation, gateway));
-        self.schedule(self.now.plus(RETRY), Event::Retry { client: number, operation });
+        let process = self.machines[gateway.position()].process.as_mut();
+        let patience = if process.is_some() { RETRY } else { REFUSED };
+        self.schedule(self.now.plus(patience), Event::Retry { client: number, operation });
         if self.history[operation].manner == Manner::Restless {
             let after = Duration::from_millis(self.rng.range(1, 1_400));
             self.schedule(self.now.plus(after), Event::Abandon { at: gateway, ticket });
@@ -96,9 +101,6 @@ impl World {
         let mut received = match written {
             Ok(received) => received,
             Err(_) if lies => return,
-            Err(reason) if reason == answer::UNCOVERED => {
-                return self.outcome.excuse("answer-before-certificate");
-            }
             Err(reason) => return self.fail(format!("{at} cannot prove its answer: {reason}")),
         };
         let content = self.rng.permille(500);

@@ -31,8 +31,6 @@ pub struct Outcome {
     pub accusations: Counts,
     /// What was checked, by name: answers verified and refused, evidence, probes.
     pub checked: Counts,
-    /// Known holes that were met and passed over (`docs/decisions.md`, "Not yet"), by name.
-    pub excused: Counts,
     /// A hash over everything that happened, in order: equal for equal seeds.
     pub hash: u64,
 }
@@ -53,7 +51,6 @@ impl Outcome {
             (&mut self.injected, other.injected),
             (&mut self.accusations, other.accusations),
             (&mut self.checked, other.checked),
-            (&mut self.excused, other.excused),
         ] {
             counts.into_iter().for_each(|(name, count)| *sum.entry(name).or_default() += count);
         }
@@ -65,10 +62,6 @@ impl Outcome {
 
     pub(crate) fn check(&mut self, name: &'static str) {
         *self.checked.entry(name).or_default() += 1;
-    }
-
-    pub(crate) fn excuse(&mut self, name: &'static str) {
-        *self.excused.entry(name).or_default() += 1;
     }
 }
 

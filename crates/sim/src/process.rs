@@ -10,7 +10,7 @@ use quorate_protocol::pbft::Pbft;
 use quorate_replica::{
     Effect, Input, Message, Recovered, Replica, Reply, Snapshot, Submission, Ticket, Timer, sync,
 };
-use quorate_types::{Batch, Digest, Index, ReplicaId, Request, Time, Wire};
+use quorate_types::{Batch, Digest, Index, ReplicaId, Request, StableCertificate, Time, Wire};
 use std::{collections::VecDeque, sync::Arc};
 
 /// The engine under test.
@@ -49,8 +49,8 @@ pub enum Act {
         /// With what.
         reply: Reply,
     },
-    /// A snapshot was saved.
-    Saved,
+    /// The snapshot of this certificate was saved.
+    Saved(Arc<StableCertificate>),
     /// The replica is of use to clients now, or no longer.
     Ready(bool),
     /// A peer delivered what fails its own claims.
@@ -303,7 +303,7 @@ impl Process {
                 self.log.sync().map_err(|e| text(&e))?;
                 let (manifest, chunks) = (snapshot.manifest(), snapshot.chunks());
                 self.snapshots.save(snapshot.slot(), &manifest, chunks).map_err(|e| text(&e))?;
-                acts.push(Act::Saved);
+                acts.push(Act::Saved(snapshot.certificate.clone()));
             }
             Effect::Send { to, message } => {
                 acts.push(Act::Send { to, message: Box::new(message) });
@@ -347,7 +347,7 @@ fn read_snapshot(snapshots: &mut Snapshots<MemoryDisk>) -> Result<Option<Arc<Sna
 /// The newest certificate whose head lies within the log.
 fn newest_certificate(
     reader: &LogReader<MemoryDisk>,
-) -> Result<Option<Arc<quorate_types::StableCertificate>>, String> {
+) -> Result<Option<Arc<StableCertificate>>, String> {
     let newest = reader.newest_certificate().map_err(|e| e.to_string())?;
     Ok(newest.filter(|certificate| certificate.head.size <= reader.size()).map(Arc::new))
 }

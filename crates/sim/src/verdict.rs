@@ -39,32 +39,7 @@ impl World {
         serving.all(|at| self.machines[at.position()].ready)
     }
 
-    /// Whether a replica waits outside of any view while the others work in one. It does so until
-    /// their next view change (`docs/decisions.md`, "Not yet"): nothing wrong comes of it, but
-    /// nothing else comes of its gateway either.
-    fn waits_alone(&self, at: ReplicaId) -> bool {
-        let entered = |at: ReplicaId| {
-            let process = self.machines[at.position()].process.as_ref();
-            process.is_some_and(|process| process.replica().sight().primary.is_some())
-        };
-        let inside = self.cluster.committee.replicas().filter(|&other| entered(other)).count();
-        !entered(at) && inside >= self.cluster.committee.quorum()
-    }
-
-    /// Whether all that is missing are those who wait alone, and those who wait for them.
-    fn is_excused(&self) -> bool {
-        let alone = |at: ReplicaId| self.waits_alone(at);
-        let open = self.clients.iter().filter(|client| client.current.is_some());
-        let mut serving = self.cluster.committee.replicas().filter(|&at| self.must_serve(at));
-        self.probing
-            && serving.all(|at| self.machines[at.position()].ready || alone(at))
-            && open.into_iter().all(|client| client.pinned.is_some_and(alone))
-    }
-
     pub(crate) fn report_stuck(&mut self) {
-        if self.is_excused() {
-            return self.outcome.excuse("left-alone");
-        }
         let open = self.clients.iter().filter(|client| client.current.is_some()).count();
         let mut sights = Vec::new();
         for at in self.cluster.committee.replicas() {

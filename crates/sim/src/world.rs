@@ -320,7 +320,12 @@ impl World {
         for act in acts {
             match act {
                 Act::Send { to, message } => self.post(at, &to, *message),
-                Act::Saved => self.outcome.snapshots += 1,
+                Act::Saved(certificate) => {
+                    self.outcome.snapshots += 1;
+                    if let Some(adversary) = &mut self.machines[at.position()].adversary {
+                        adversary.saved(certificate);
+                    }
+                }
                 Act::Ready(ready) => self.machines[at.position()].ready = ready,
                 Act::Timer { timer, after } => {
                     self.sequence += 1;

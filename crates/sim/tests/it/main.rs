@@ -84,8 +84,11 @@ fn seeds_of_faults_and_lies_violate_nothing_and_end() {
 #[test]
 fn each_deed_alone_violates_nothing() {
     for deed in Deed::ALL {
-        let done = (0..40).any(|seed| {
-            let outcome = run(Plan::draw_with(seed, 7, &[deed], true));
+        // With one faulty replica nobody is left to lose its disk beside the liar.
+        let n = if deed == Deed::InflateReports { 7 } else { 4 };
+        // Most deeds are done in any seed; those of the first few bring on what the others need.
+        let done = [27, 11, 2].into_iter().chain(0..40).any(|seed| {
+            let outcome = run(Plan::draw_with(seed, n, &[deed], true));
             assert_eq!(outcome.failures, Vec::<String>::new(), "{deed:?}, seed {seed}");
             outcome.injected.contains_key(deed.name())
         });
