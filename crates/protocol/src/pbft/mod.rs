@@ -79,6 +79,8 @@
 //! | `status` | timers, retransmission, catching up |
 //! | `restart` | records in, state out |
 //! | [`evidence`] | what convicts a replica, and how a third party checks it |
+//!
+//! What replicas do, message by message, is told in `testdata/*.txt`, to be read beside this.
 
 pub mod evidence;
 pub mod message;

@@ -16,6 +16,7 @@ mod lag;
 mod normal;
 mod rig;
 mod seeds;
+mod stories;
 mod wire;
 
 #[derive(BorshDeserialize, BorshSerialize, Clone, Debug, Eq, PartialEq)]
