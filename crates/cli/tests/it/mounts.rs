@@ -211,27 +211,28 @@ impl Site {
     /// so by this code, told those who ask, and was not waited for by the others.
     fn noticed(&mut self, code: &str, room: u64) -> Result<(), String> {
         let before = self.mine().log().len();
-        let said = |site: &Self| site.mine().log()[before..].contains(code);
         for n in 0..20 + room / 4096 {
             self.write(&format!("noticed{}-", n % 20), 1);
         }
-        let began = Instant::now();
-        while !said(self) {
-            if began.elapsed() > WATCHED {
-                return Err(format!("it never said {code}"));
-            }
-            thread::sleep(Duration::from_millis(100));
-        }
-        if self.mine_mut().ended().is_some() {
-            return Ok(());
-        }
+        // Less than this (a snapshot that is put off, say) is no reason to stop.
+        let stops = |line: &str| {
+            line.contains(code)
+                && ["nothing can be written", "halts"].iter().any(|words| line.contains(words))
+        };
+        self.within(|site| match site.mine().log()[before..].lines().any(stops) {
+            true => Ok(()),
+            false => Err(format!("it never said {code}")),
+        })?;
         let me = self.me;
-        match self.status(me) {
-            Some(status) if status["ready"] == true => return Err("it is ready".to_owned()),
-            Some(status) if !status["reason"].as_str().is_some_and(|r| r.contains("disk")) => {
-                return Err(format!("it does not tell why: {status}"));
-            }
-            _ => {}
+        if self.mine_mut().ended().is_none() {
+            self.within(|site| match site.status(me) {
+                None => Err("it tells nothing".to_owned()),
+                Some(status) if status["ready"] == true => Err("it is ready".to_owned()),
+                Some(status) => match status["reason"].as_str() {
+                    Some(reason) if reason.contains("disk") => Ok(()),
+                    _ => Err(format!("it does not tell why: {status}")),
+                },
+            })?;
         }
         let other = (me + 1) % 4;
         let before = self.height(other);
@@ -240,6 +241,17 @@ impl Site {
             return Err("the others stand still".to_owned());
         }
         Ok(())
+    }
+
+    /// Looks again and again while it is watched.
+    fn within(&self, look: impl Fn(&Self) -> Result<(), String>) -> Result<(), String> {
+        let began = Instant::now();
+        loop {
+            match look(self) {
+                Err(_) if began.elapsed() < WATCHED => thread::sleep(Duration::from_millis(100)),
+                seen => return seen,
+            }
+        }
     }
 
     /// The replica has everything that the others have, and serves it.
@@ -301,8 +313,8 @@ fn a_full_disk_is_waited_out(me: u16, kind: &'static str, rooms: &[u64]) {
     for &room in rooms {
         let ballast = site.fill(room);
         site.noticed("disk-full", room).unwrap();
-        fs::remove_file(ballast).unwrap();
         assert_eq!(site.mine_mut().ended(), None, "{}", site.mine().log());
+        fs::remove_file(ballast).unwrap();
         site.has_caught_up();
     }
     assert_eq!(site.mine().child.id(), process);
@@ -391,8 +403,8 @@ fn the_check_complains_of_a_replica_that_notices_nothing() {
     // One that says so and takes part all the same is found out as well.
     let mut log = OpenOptions::new().append(true).open(&site.mine().log).unwrap();
     let said = thread::spawn(move || {
-        thread::sleep(Duration::from_secs(1));
-        writeln!(log, "disk-full").unwrap();
+        thread::sleep(Duration::from_secs(2));
+        writeln!(log, "nothing can be written: disk-full").unwrap();
     });
     assert_eq!(site.noticed("disk-full", 0), Err("it is ready".to_owned()));
     said.join().unwrap();
