@@ -50,7 +50,7 @@ impl Tuning {
             window: if small { rng.range(4, 8) } else { 16 },
             replay_window: pick(rng, [(10_000, 10_000), (4, 60)]),
             replay_signed_max: size(pick(rng, [(10_000, 10_000), (4, 60)])),
-            snapshot_bytes: pick(rng, [(6_000, 12_000), (1_500, 4_000)]),
+            snapshot_bytes: pick(rng, [(8_000, 16_000), (2_000, 6_000)]),
             snapshot_lag: pick(rng, [(20, 60), (3, 20)]),
             batch_items_max: size(rng.range(1, 16)),
         }

@@ -1,6 +1,11 @@
 //! When a run is over, and what it came to.
 
-use crate::{check::Trace, outcome::mix, process::Process, world::World};
+use crate::{
+    check::{self, Trace},
+    outcome::mix,
+    process::{Act, Process},
+    world::World,
+};
 use quorate_types::{Index, ReplicaId};
 use std::collections::BTreeSet;
 
@@ -65,7 +70,7 @@ impl World {
     /// Checks everything that can be checked at the end.
     pub(crate) fn judge(&mut self) -> Trace {
         let (mut logs, mut invented) = (Vec::new(), Vec::new());
-        let mut ends = Vec::new();
+        let (mut ends, mut damaged) = (Vec::new(), Vec::new());
         for at in self.cluster.committee.replicas() {
             let machine = &self.machines[at.position()];
             if let Some(adversary) = &machine.adversary {
@@ -77,6 +82,7 @@ impl World {
             }
             let Some(process) = &machine.process else { continue };
             let log = process.log();
+            damaged.extend(log.verify().err().map(|error| format!("{at}: {error}")));
             let items = (0..log.size()).map_while(|i| log.item(Index(i)).ok().flatten());
             logs.push(items.collect());
             self.outcome.views = self.outcome.views.max(process.replica().sight().view.0);
@@ -88,6 +94,10 @@ impl World {
         if let Err(reason) = trace.check() {
             self.fail(reason);
         }
+        damaged.into_iter().for_each(|reason| self.fail(reason));
+        if self.outcome.failures.is_empty() {
+            self.start_again(&trace);
+        }
         for (slot, digest) in &ends {
             if ends.iter().any(|(other, state)| other == slot && state != digest) {
                 self.fail(format!("two states after slot {slot}"));
@@ -95,5 +105,37 @@ impl World {
             self.outcome.hash = mix(self.outcome.hash, slot.0 ^ u64::from(digest.0[0]));
         }
         trace
+    }
+
+    /// What is on the disks of those who never lied must be enough to start from, whatever a loss
+    /// of power leaves of it, and must lead to the same log.
+    fn start_again(&mut self, trace: &Trace) {
+        let seed = self.rng.draw();
+        for at in self.cluster.committee.replicas() {
+            let Some(process) = &self.machines[at.position()].process else { continue };
+            if self.lies(at) {
+                continue;
+            }
+            let (disk, mut acts) = (process.disk().crash(seed), Vec::new());
+            let started = Process::start(&self.cluster, at, &disk, self.now, seed, 0, &mut acts);
+            let halted = acts.iter().find_map(|act| match act {
+                Act::Halt(reason) => Some(reason.clone()),
+                _ => None,
+            });
+            match (started, halted) {
+                (Ok(process), None) => {
+                    self.outcome.check("restarts");
+                    let log = process.log();
+                    let items = (0..log.size()).map_while(|i| log.item(Index(i)).ok().flatten());
+                    let logs = [items.collect(), trace.logs.first().cloned().unwrap_or_default()];
+                    if let Err(reason) = check::one_log(&logs) {
+                        self.fail(format!("{at} started again: {reason}"));
+                    }
+                }
+                (Err(reason), _) | (_, Some(reason)) => {
+                    self.fail(format!("{at} cannot start again: {reason}"));
+                }
+            }
+        }
     }
 }

@@ -4,20 +4,29 @@ mod negative;
 
 use quorate_sim::{Deed, Outcome, Plan, run};
 
-/// Runs seeds and gives the sum of what they reached; names every seed that fails.
+/// Runs seeds on all cores and gives the sum of what they reached; names every seed that fails.
 fn swarm(seeds: std::ops::Range<u64>) -> Outcome {
-    let mut sum = Outcome::default();
-    let mut failed = Vec::new();
-    for seed in seeds {
-        let n = 4 + u16::try_from(seed % 4).unwrap();
-        let outcome = run(Plan::draw(seed, n));
-        if !outcome.failures.is_empty() {
-            failed.push(format!("seed {seed}, n = {n}: {:#?}", outcome.failures));
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let part = |first: usize| {
+        let mut sum = Outcome::default();
+        for seed in seeds.clone().skip(first).step_by(threads) {
+            let n = 4 + u16::try_from(seed % 4).unwrap();
+            let mut outcome = run(Plan::draw(seed, n));
+            for failure in &mut outcome.failures {
+                *failure = format!("seed {seed}, n = {n}: {failure}");
+            }
+            sum.absorb(outcome);
         }
-        sum.absorb(outcome);
-    }
-    println!("{:#?}", Outcome { failures: Vec::new(), ..sum.clone() });
-    assert!(failed.is_empty(), "{} seeds failed: {:#?}", failed.len(), failed);
+        sum
+    };
+    let mut sum = Outcome::default();
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = (0..threads).map(|first| scope.spawn(move || part(first))).collect();
+        parts.into_iter().for_each(|part| sum.absorb(part.join().unwrap()));
+    });
+    let failed = std::mem::take(&mut sum.failures);
+    println!("{sum:#?}");
+    assert!(failed.is_empty(), "{} failures: {:#?}", failed.len(), failed);
     sum
 }
 
@@ -48,7 +57,9 @@ fn reached(sum: &Outcome, rare: &[&str]) {
         let done = sum.injected.contains_key(name) || rare.contains(&name);
         assert!(done, "no seed injected {name}: {sum:?}");
     }
-    for name in ["answers-verified", "evidence-holds", "forged-answers-refused", "probes"] {
+    for name in
+        ["answers-verified", "evidence-holds", "forged-answers-refused", "probes", "restarts"]
+    {
         assert!(sum.checked.contains_key(name), "no seed checked {name}: {sum:?}");
     }
     for charge in ["equivocation", "double-vote", "wrong-result", "wrong-page", "wrong-state"] {

@@ -1,8 +1,16 @@
 //! Negative controls: the checks complain when there is something to complain of.
 
 use bytes::Bytes;
-use quorate_sim::{Deed, Outcome, Plan, check::Trace, record, run};
-use quorate_types::{LogItem, Time};
+use quorate_protocol::Accusation;
+use quorate_replica::{Message, message::Cosign};
+use quorate_sim::{
+    Deed, Outcome, Plan,
+    check::Trace,
+    cluster::Cluster,
+    record, run,
+    witness::{Witness, accused},
+};
+use quorate_types::{Digest, Head, LogItem, ReplicaId, Signature, Slot, Time, UnixMillis};
 use std::sync::Arc;
 
 /// Runs a few seeds until one has something to say that contains `word`.
@@ -115,4 +123,33 @@ fn an_answer_from_before_it_was_asked_for_is_noticed() {
         last.unwrap().returned.as_mut().unwrap().at = Time(0);
     });
     assert!(said.starts_with("real time"), "{said}");
+}
+
+#[test]
+fn two_roots_for_one_size_by_one_replica_are_noticed() {
+    let cosign = |root| {
+        let head = Head { size: 7, root: Digest([root; 32]) };
+        let (time, signature) = (UnixMillis(1), Signature([0; 64]));
+        Message::Cosign(Cosign { slot: Slot(3), head, time, signature })
+    };
+    let mut witness = Witness::default();
+    assert_eq!(witness.sent(ReplicaId(1), &cosign(1)), Ok(()));
+    assert_eq!(witness.sent(ReplicaId(2), &cosign(2)), Ok(()), "another replica");
+    assert_eq!(witness.sent(ReplicaId(1), &cosign(1)), Ok(()), "said again");
+    assert!(witness.sent(ReplicaId(1), &cosign(2)).is_err());
+}
+
+#[test]
+fn accusations_of_the_innocent_and_by_void_evidence_are_noticed() {
+    let plan = Plan::calm(1, 4);
+    let cluster = Cluster::new(plan.n, plan.seed, plan.tuning).unwrap();
+    let verifier = cluster.verifier();
+    let accusation = |charge, evidence| Accusation { replica: ReplicaId(1), charge, evidence };
+    let bare = accusation("malformed", Vec::new());
+    assert_eq!(accused(&cluster, &verifier, &bare, true), Ok(false));
+    assert!(accused(&cluster, &verifier, &bare, false).is_err(), "it did nothing");
+    for charge in ["wrong-result", "double-vote"] {
+        let void = accusation(charge, vec![vec![1; 64], vec![2; 64]]);
+        assert!(accused(&cluster, &verifier, &void, true).is_err(), "{charge}");
+    }
 }
