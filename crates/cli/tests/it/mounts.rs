@@ -53,11 +53,13 @@ struct Replica {
     log: PathBuf,
 }
 
-/// Four replicas; the one called `me` keeps its data on a file system of this kind.
+/// Four replicas; those that are `mounted`, `me` among them, keep their data on file systems of
+/// this kind.
 struct Site {
     person: Person,
     base: u16,
     me: u16,
+    mounted: Vec<u16>,
     kind: &'static str,
     replicas: Vec<Replica>,
 }
@@ -93,6 +95,10 @@ impl Drop for Replica {
 impl Site {
     /// Makes the cluster, and starts it.
     fn start(me: u16, kind: &'static str) -> Self {
+        Self::start_with(&[me], kind)
+    }
+
+    fn start_with(mounted: &[u16], kind: &'static str) -> Self {
         let (person, base) = (Person::new(), free_ports());
         person.run(&["init", "--dir", "c", "--port", &base.to_string()]).exits(0);
         for i in 0..4 {
@@ -103,13 +109,16 @@ impl Site {
             config.insert("snapshots".into(), snapshots.into());
             fs::write(&path, config.to_string()).unwrap();
         }
-        let mut site = Self { person, base, me, kind, replicas: Vec::new() };
-        let data = site.data();
-        fs::rename(&data, data.with_extension("first")).unwrap();
-        fs::create_dir(&data).unwrap();
-        if kind == "ext4" {
-            let image = data.with_extension("image");
-            shell(r#"truncate -s "$1" "$2"; mkfs.ext4 -q -m 0 "$2""#, &[IMAGE_SIZE, utf8(&image)]);
+        let (me, mounted) = (mounted[0], mounted.to_vec());
+        let mut site = Self { person, base, me, mounted, kind, replicas: Vec::new() };
+        for data in site.mounted.iter().map(|i| site.data_of(*i)) {
+            fs::rename(&data, data.with_extension("first")).unwrap();
+            fs::create_dir(&data).unwrap();
+            if kind == "ext4" {
+                let image = data.with_extension("image");
+                let make = r#"truncate -s "$1" "$2"; mkfs.ext4 -q -m 0 "$2""#;
+                shell(make, &[IMAGE_SIZE, utf8(&image)]);
+            }
         }
         site.replicas = (0..4).map(|i| site.spawn(i)).collect();
         for i in 0..4 {
@@ -120,13 +129,17 @@ impl Site {
 
     /// The folder on the file system, as it is called in its namespace.
     fn data(&self) -> PathBuf {
-        self.person.home.path().join(format!("c/r{}/data", self.me))
+        self.data_of(self.me)
+    }
+
+    fn data_of(&self, i: u16) -> PathBuf {
+        self.person.home.path().join(format!("c/r{i}/data"))
     }
 
     /// The same, as it is seen from here.
-    fn data_from_outside(&self) -> PathBuf {
-        let root = format!("/proc/{}/root", self.mine().child.id());
-        Path::new(&root).join(self.data().strip_prefix("/").unwrap())
+    fn data_from_outside(&self, i: u16) -> PathBuf {
+        let root = format!("/proc/{}/root", self.replicas[usize::from(i)].child.id());
+        Path::new(&root).join(self.data_of(i).strip_prefix("/").unwrap())
     }
 
     fn mine(&self) -> &Replica {
@@ -143,8 +156,8 @@ impl Site {
 
     fn command(&self, i: u16, kind: &str) -> Command {
         let quorate = env!("CARGO_BIN_EXE_quorate");
-        let mut command = if i == self.me {
-            let data = self.data();
+        let mut command = if self.mounted.contains(&i) {
+            let data = self.data_of(i);
             let mut command = Command::new("unshare");
             command.args(["--mount", "--propagation", "private"]);
             command.args(["sh", "-euc", MOUNTED, "sh", kind, utf8(&data), MEMORY_SIZE, quorate]);
@@ -199,7 +212,11 @@ impl Site {
 
     /// Leaves so many bytes of room, or a few less.
     fn fill(&self, room: u64) -> PathBuf {
-        let path = self.data_from_outside().join("ballast");
+        self.fill_of(self.me, room)
+    }
+
+    fn fill_of(&self, i: u16, room: u64) -> PathBuf {
+        let path = self.data_from_outside(i).join("ballast");
         let mut file = File::create(&path).unwrap();
         for piece in [64 << 10, 4 << 10, 1] {
             // Written through, so that no block is promised that is not there.
@@ -270,7 +287,7 @@ impl Site {
             assert_eq!(run.stdout.len(), 4096, "{run:?}");
         }
         // All that lies on its disk is what a quorum signed, from the first entry to the last.
-        let folder = self.data_from_outside();
+        let folder = self.data_from_outside(self.me);
         let audit = ["audit", "--policy", POLICY, utf8(&folder)];
         self.person.run(&audit).exits(0);
     }
@@ -353,6 +370,39 @@ fn a_replica_whose_disk_was_full_for_thousands_of_requests_catches_up() {
     let freed = Instant::now();
     site.has_caught_up();
     println!("caught up {:.1} s after there was room", freed.elapsed().as_secs_f64());
+    site.stop();
+}
+
+#[test]
+#[ignore = "needs mounts"]
+fn two_full_disks_of_four_stop_the_cluster_and_lose_nothing() {
+    let site = Site::start_with(&[2, 3], "tmpfs");
+    site.write("before", 6);
+    let ballast = [2, 3].map(|i| site.fill_of(i, 0));
+    // What a quorum cannot keep is never acknowledged, by whomever it is asked.
+    let key = "Idempotency-Key: \"8e03978e-40d5-43e8-bc93-6894a57f9324\"";
+    let value = "still there ".repeat(1 << 12);
+    let put = |i, max_time: &str| {
+        let url = format!("{}/kv/waits", site.gateway(i));
+        let options = ["curl", "--policy", POLICY, "--max-time", max_time, "-X", "PUT"];
+        site.person.run(&[&options[..], &["-H", key, "-d", &value, &url]].concat())
+    };
+    for i in 0..4 {
+        let run = put(i, "3").exits(1);
+        assert!(!run.stderr.contains("verified"), "{run:?}");
+    }
+    ballast.into_iter().for_each(|file| fs::remove_file(file).unwrap());
+    // It goes on by itself; the request was executed once, whoever is asked now.
+    let indices = (0..4).map(|i| {
+        let run = put(i, "60").exits(0);
+        let entry = run.stderr.split("entry ").nth(1).and_then(|rest| rest.split(',').next());
+        entry.unwrap_or_else(|| panic!("{run:?}")).to_owned()
+    });
+    let indices: std::collections::BTreeSet<_> = indices.collect();
+    assert_eq!(indices.len(), 1, "{indices:?}");
+    site.write("noticed19-", 1);
+    site.write("still", 6);
+    site.has_caught_up();
     site.stop();
 }
 

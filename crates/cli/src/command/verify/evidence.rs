@@ -25,8 +25,8 @@ use quorate_types::{ReplicaId, StableCertificate, Wire as _};
 use serde::{Deserialize, Serialize};
 use std::{io::Read as _, path::Path};
 
-/// More than any evidence takes.
-const BYTES_MAX: u64 = 4 << 20;
+/// More than a status with evidence against every replica takes.
+const BYTES_MAX: u64 = 64 << 20;
 
 /// The charges, the committee's own words.
 const WRONG_RESULT: &str = "wrong-result";
