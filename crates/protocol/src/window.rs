@@ -3,7 +3,7 @@
 use crate::Stable;
 use quorate_types::Slot;
 
-/// Where an engine stands. Marks that only ever rise:
+/// Where an engine stands. Marks that rise:
 ///
 /// ```text
 ///      lowest kept        stable                 high                    far
@@ -18,7 +18,8 @@ use quorate_types::Slot;
 /// A certificate says that a quorum *held* the state. When everybody lost power, nobody may hold
 /// it any more; then what was voted on below must be voted on again. So `stable` follows what this
 /// replica committed, and jumps ahead only where that lies beyond its records: more than a window
-/// below a slot `known` to be certified.
+/// below a slot `known` to be certified. It comes back when the replica gets to hold a certified
+/// slot less than a window below, and `low` stays for the rest of the view.
 #[derive(Clone, Debug)]
 pub struct Window {
     size: u64,
@@ -124,10 +125,20 @@ impl Window {
 
     /// Learns of a certified slot; `false` if that is no news, or comes without proof.
     pub fn learn(&mut self, stable: Stable) -> bool {
-        let news = stable.slot > self.known.slot
-            || (stable.slot > self.stable.slot && stable.slot <= self.committed);
-        if !news || stable.certificate.is_none() {
+        let is_held = stable.slot <= self.committed;
+        let news = stable.slot > self.known.slot || (stable.slot > self.stable.slot && is_held);
+        let jumped = self.stable.slot > self.committed;
+        let comes_back = jumped && is_held && !self.is_beyond_help(stable.slot, self.known.slot);
+        if !(news || comes_back) || stable.certificate.is_none() {
             return false;
+        }
+        if comes_back {
+            // All records above are still there, for one window below `known` was kept; and it lies
+            // above where the jump began, which was more than that below.
+            self.opened_at = self.low();
+            self.stable = stable;
+            self.next = Some(self.known.clone());
+            return true;
         }
         let first = self.next.as_ref().is_none_or(|next| stable.slot < next.slot);
         if first || stable.slot <= self.committed {
@@ -241,6 +252,24 @@ mod tests {
             forgotten.extend(window.forget().map(|below| (slot, below.0)));
         }
         assert_eq!(forgotten, [(12, 5), (16, 9), (20, 13), (24, 17)]);
+    }
+
+    #[test]
+    fn a_stable_slot_that_nobody_holds_is_given_up_for_one_that_is_held() {
+        let mut window = Window::new(8);
+        window.learn(stable(10));
+        assert!(window.settle() && window.stable().slot == Slot(10), "it may be up to date soon");
+        window.raise_committed(Slot(9));
+        assert!(!window.learn(stable(1)), "more than a window below, records may be gone");
+        assert!(window.learn(stable(8)) && !window.settle());
+        assert_eq!((window.stable().slot, window.known().slot), (Slot(8), Slot(10)));
+        assert!(!window.is_open(Slot(10)), "in this view it said that it does not vote there");
+        assert!(window.is_open(Slot(18)) && !window.is_open(Slot(19)));
+        assert!(window.lowest_kept() <= Slot(9));
+        window.open_above(Slot(8));
+        assert!(window.is_open(Slot(9)) && window.is_open(Slot(16)) && !window.is_open(Slot(17)));
+        window.raise_committed(Slot(10));
+        assert!(window.settle() && window.stable().slot == Slot(10));
     }
 
     #[test]

@@ -470,10 +470,12 @@ impl<C: Command> Pbft<C> {
 
     pub(super) fn on_installed(&mut self, stable: Stable, out: &mut Out<C>) {
         let slot = stable.slot;
-        self.raise_stable(stable, out);
+        self.raise_stable(stable.clone(), out);
         // Its proof came with it, or is known already; without either it is not believed.
         if slot <= self.window.known().slot {
             self.window.raise_committed(slot);
+            // Only now is it held.
+            self.window.learn(stable);
             self.committed_at = self.now;
             self.stuck = 0;
             self.move_window(out);

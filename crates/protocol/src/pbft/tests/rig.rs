@@ -44,9 +44,14 @@ impl Rig {
 
     /// The same replica after a crash, from what it wrote.
     pub(super) fn restart(&mut self) -> Did {
+        self.restart_at(Stable::genesis())
+    }
+
+    /// The same, and the state after a slot was still there.
+    pub(super) fn restart_at(&mut self, stable: Stable) -> Did {
         self.engine = self.macs.pbft(self.me);
         let records = self.records.clone();
-        self.tell(Input::Start { records, stable: Stable::genesis() })
+        self.tell(Input::Start { records, stable })
     }
 
     pub(super) fn hear(&mut self, via: u16, body: Body<Word>) -> Did {

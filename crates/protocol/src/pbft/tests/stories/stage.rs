@@ -16,13 +16,14 @@
 //! | `certify 2 r0 r1` | these, or all that are up, learn that the state after s2 is certified |
 //! | `crash r0` | power is lost, and with it the state and what was noted and not yet synced |
 //! | `restart r0` | r0 starts from its records |
+//! | `resume r0 8` | the same, and the state after s8 was on its disk |
 //! | `lose-disk r0` | r0's records are gone |
 //! | `cut r3`, `heal r3` | no message to or from r3 gets through; they do again |
 //! | `show` | where everybody stands |
 //! | `quietly ...` | any of these, and nothing of it is told |
 
 use super::{super::rig::*, super::*, words};
-use crate::Verdict;
+use crate::{Stable, Verdict};
 use std::time::Duration;
 
 /// How much of what happens is told.
@@ -48,6 +49,8 @@ struct Actor {
     /// How many of the last records nothing synced.
     noted: usize,
     suspected: bool,
+    /// The highest slot whose state it asked for.
+    asked: Slot,
     log: Vec<String>,
 }
 
@@ -103,6 +106,7 @@ impl Stage {
             timers: BTreeMap::new(),
             noted: 0,
             suspected: false,
+            asked: Slot(0),
             log: Vec::new(),
         };
         let actors: Vec<Actor> = macs.committee.replicas().map(actor).collect();
@@ -119,7 +123,7 @@ impl Stage {
             inputs: 0,
         };
         for replica in stage.macs.committee.replicas() {
-            stage.start(replica).unwrap();
+            stage.start(replica, Stable::genesis()).unwrap();
         }
         // Everybody's first Status says only that it is there.
         stage.under_way.clear();
@@ -195,6 +199,7 @@ impl Stage {
             ("crash" | "restart" | "lose-disk" | "cut" | "heal", [_, ..]) => {
                 rest.iter().try_for_each(|replica| self.change(verb, self.replica(replica)?))
             }
+            ("resume", [replica, slot]) => self.resume(self.replica(replica)?, Slot(number(slot)?)),
             ("show", []) => {
                 self.show();
                 Ok(())
@@ -316,7 +321,8 @@ impl Stage {
             Effect::Leave { to } => (true, format!("leaves for v{to}")),
             Effect::Returned(word) => (true, format!("hands {} back", words::content(Some(word)))),
             Effect::Behind { stable } => {
-                (true, format!("asks for the state after s{}", stable.slot))
+                let first = std::mem::replace(&mut actor.asked, stable.slot) < stable.slot;
+                (first, format!("asks for the state after s{}", stable.slot))
             }
             Effect::Accuse(it) => {
                 let macs = &self.macs;
@@ -498,6 +504,7 @@ impl Stage {
                 let lost = actor.rig.records.split_off(kept);
                 actor.is_up = false;
                 actor.suspected = false;
+                actor.asked = Slot(0);
                 actor.timers.clear();
                 actor.log.clear();
                 let lost = words::list(lost.iter().map(words::record), "no record");
@@ -505,7 +512,7 @@ impl Stage {
             }
             "restart" => {
                 self.must_be(replica, false)?;
-                self.start(replica)?;
+                self.start(replica, Stable::genesis())?;
             }
             "lose-disk" => {
                 self.must_be(replica, false)?;
@@ -525,13 +532,20 @@ impl Stage {
         Ok(())
     }
 
-    fn start(&mut self, replica: ReplicaId) -> Played {
+    fn resume(&mut self, replica: ReplicaId, slot: Slot) -> Played {
+        self.must_be(replica, false)?;
+        let held = self.decided.range(..=slot).map(|(_, what)| what.clone()).collect();
+        self.actor(replica).log = held;
+        self.start(replica, stable(slot.0))
+    }
+
+    fn start(&mut self, replica: ReplicaId, stable: Stable) -> Played {
         self.inputs += 1;
         let now = self.now;
         let actor = self.actor(replica);
         actor.is_up = true;
         actor.rig.now = now;
-        let did = actor.rig.restart();
+        let did = actor.rig.restart_at(stable);
         self.carry_out(replica, &format!("{replica} starts"), did)
     }
 
