@@ -70,6 +70,8 @@ impl Held {
 pub(crate) struct Batcher {
     waiting: BTreeMap<Salt, Waiting>,
     running: BTreeMap<ReplayKey, Salt>,
+    /// The requests that a gateway of this replica waits for.
+    tickets: BTreeMap<Ticket, Salt>,
     held: Held,
     per_peer: BTreeMap<ReplicaId, Held>,
     queue: VecDeque<Salt>,
@@ -84,6 +86,7 @@ impl Batcher {
         Self {
             waiting: BTreeMap::new(),
             running: BTreeMap::new(),
+            tickets: BTreeMap::new(),
             held: Held::default(),
             per_peer: BTreeMap::new(),
             queue: VecDeque::new(),
@@ -128,6 +131,7 @@ impl Batcher {
         }
         self.held.add(weight);
         self.running.entry(key).or_insert(salt);
+        self.tickets.extend(ticket.map(|ticket| (ticket, salt)));
         self.waiting.insert(salt, Waiting { admitted, ticket, since: now, spread: false, peer });
         Ok(())
     }
@@ -169,6 +173,9 @@ impl Batcher {
             return None;
         }
         let waiting = self.waiting.remove(&request.salt)?;
+        if let Some(ticket) = waiting.ticket {
+            self.tickets.remove(&ticket);
+        }
         let key = ReplayKey::of(waiting.admitted.request());
         if self.running.get(&key) == Some(&request.salt) {
             self.running.remove(&key);
@@ -199,10 +206,9 @@ impl Batcher {
 
     /// A gateway no longer waits for a ticket.
     pub(crate) fn abandon(&mut self, ticket: Ticket) {
-        for waiting in self.waiting.values_mut() {
-            if waiting.ticket == Some(ticket) {
-                waiting.ticket = None;
-            }
+        let salt = self.tickets.remove(&ticket);
+        if let Some(waiting) = salt.and_then(|salt| self.waiting.get_mut(&salt)) {
+            waiting.ticket = None;
         }
     }
 

@@ -123,6 +123,23 @@ fn what_waits_is_bounded_in_bytes_and_no_peer_takes_more_than_half() {
 }
 
 #[test]
+fn an_abandoned_request_is_ordered_all_the_same_and_nobody_waits_for_it() {
+    let mut batcher = batcher();
+    let place = |batcher: &mut Batcher, ticket, n| {
+        let source = Source::Gateway(Ticket(ticket));
+        batcher.place(Time(1), source, admitted(put(n, "a", "v"))).unwrap();
+        batcher.enqueue(put(n, "a", "v").salt);
+    };
+    place(&mut batcher, 1, 1);
+    place(&mut batcher, 2, 2);
+    batcher.abandon(Ticket(1));
+    batcher.abandon(Ticket(9));
+    assert_eq!(batcher.next(UnixMillis(5)).unwrap().items.len(), 2);
+    let tickets = [1, 2].map(|n| batcher.remove(&put(n, "a", "v")).unwrap().ticket);
+    assert_eq!(tickets, [None, Some(Ticket(2))]);
+}
+
+#[test]
 fn one_key_runs_once_at_a_gateway() {
     let mut batcher = batcher();
     enqueue(&mut batcher, 1);
