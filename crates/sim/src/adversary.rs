@@ -43,8 +43,8 @@ use quorate_replica::{
     message::{Cosign, Manifest, Page, Progress, Sync},
 };
 use quorate_types::{
-    Batch, Digest, Item, Rejoin, ReplicaId, Request, Salt, Slot, StableCertificate, UnixMillis,
-    View, Wire,
+    Batch, ClientSignature, Digest, Item, Rejoin, ReplicaId, Request, Salt, Slot,
+    StableCertificate, UnixMillis, View, Wire,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -392,7 +392,9 @@ impl Adversary {
         let mut bytes = message.to_wire();
         let at = usize::try_from(self.rng.below(bytes.len() as u64)).ok()?;
         *bytes.get_mut(at)? ^= 1 << self.rng.below(8);
-        Sent::from_wire(&bytes, bytes.len()).ok()
+        let corrupt = Sent::from_wire(&bytes, bytes.len()).ok();
+        // What no exchange covers is a known hole: see FORGERIES.
+        corrupt.filter(|corrupt| signatures(corrupt) == signatures(message))
     }
 
     /// A valid signature of its own over a head with another root. All liars agree on it.
@@ -659,4 +661,11 @@ impl Adversary {
             signature: None,
         }
     }
+}
+
+/// The clients' signatures in a page of the log.
+fn signatures(message: &Sent) -> Vec<Option<&ClientSignature>> {
+    let Message::Sync(Sync::Page(page)) = message else { return Vec::new() };
+    let exchanges = page.items.iter().filter_map(|item| item.exchange.as_ref());
+    exchanges.map(|exchange| exchange.request.signature.as_ref()).collect()
 }

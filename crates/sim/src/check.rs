@@ -128,6 +128,17 @@ pub fn at_most_once(log: &[LogItem], expected: &[Option<Expected>]) -> Result<()
     Ok(())
 }
 
+/// How many requests took effect again because the replay table had forgotten them: what a small
+/// window permits, and no more than that.
+#[must_use]
+pub fn forgotten(log: &[LogItem]) -> u64 {
+    let requests = log.iter().filter_map(|item| item.exchange.as_ref());
+    let keyed = requests.filter(|it| it.request.field("idempotency-key").is_some());
+    let executed = keyed.filter(|it| !matches!(it.response.status, 401 | 422 | 503));
+    let mut seen = BTreeSet::new();
+    executed.filter(|exchange| !seen.insert(content(&exchange.request))).count() as u64
+}
+
 /// The answers are those of the log, in an order that respects real time.
 ///
 /// # Errors

@@ -94,6 +94,11 @@ impl World {
         if let Err(reason) = trace.check() {
             self.fail(reason);
         }
+        let longest = trace.logs.iter().max_by_key(|log| log.len());
+        match longest.map_or(0, |log| check::forgotten(log)) {
+            0 => {}
+            again => *self.outcome.checked.entry("forgotten-and-repeated").or_default() += again,
+        }
         damaged.into_iter().for_each(|reason| self.fail(reason));
         if self.outcome.failures.is_empty() {
             self.start_again(&trace);
