@@ -379,12 +379,13 @@ impl Config {
 /// The widest window whose view changes fit into one frame of a link, at most 4,096.
 ///
 /// A new view carries the reports of a quorum, each with a certificate of a quorum for every slot
-/// of the window.
+/// that a report may speak of.
 pub(crate) fn window_max(n: u16) -> u64 {
+    use quorate_protocol::pbft::view_change::REPORT_WINDOWS;
     const BALLOT_BYTES: u64 = 66;
     const SLOT_BYTES: u64 = 128;
     let quorum = u64::from(n) * 2 / 3 + 1;
-    let slot = quorum * (quorum * BALLOT_BYTES + SLOT_BYTES);
+    let slot = quorum * (quorum * BALLOT_BYTES + SLOT_BYTES) * REPORT_WINDOWS;
     (crate::link::FRAME_BYTES_MAX as u64 / slot.max(1)).clamp(4, 4096)
 }
 

@@ -431,7 +431,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     pub(crate) fn reported(&mut self, nonce: &Digest, report: RejoinReport, out: &mut Effects<P>) {
         if let Some(rejoining) = &mut self.rejoining {
             rejoining.add(&self.config, &self.verifier, nonce, report);
-            if let Some(rejoin) = rejoining.offer(&self.config) {
+            if let Some(rejoin) = rejoining.offer().cloned() {
                 out.push(Effect::Send { to: To::All, message: Message::RejoinOffer(rejoin) });
             }
         }
@@ -440,7 +440,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     /// Moves a rejoin on: asks, offers, or ends it.
     fn rejoin(&mut self, at: Moment, out: &mut Effects<P>) {
         let Some(rejoining) = &self.rejoining else { return };
-        let Some(rejoin) = rejoining.offer(&self.config) else {
+        let Some(rejoin) = rejoining.offer().cloned() else {
             let message = Message::RejoinAsk { nonce: rejoining.nonce };
             out.push(Effect::Send { to: To::All, message });
             return;

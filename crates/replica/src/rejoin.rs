@@ -4,9 +4,10 @@
 //! and from a quorum of answers follows what it may have done at most:
 //!
 //! - **Slots.** It voted at most one window above a stable slot of its own. That slot was executed
-//!   by a quorum, so by a correct one of the reporters: no vote of it lies above the highest
-//!   executed slot reported, plus a window. A reporter may lie, but nobody executes more than two
-//!   windows above what is stable, and that takes a certificate.
+//!   by a quorum, so by a correct one of the reporters, who may have lost up to one and a half
+//!   windows of it with all power since: no vote lies above the highest executed slot reported,
+//!   plus three windows. A reporter may lie, but nobody executes more than three windows above
+//!   what is certified, and that takes a certificate.
 //! - **Views.** It left a view only when the view was open, or others were on their way further. A
 //!   correct reporter therefore knows at least the view before the highest that it left for.
 //!
@@ -47,11 +48,12 @@ pub(crate) fn report(
 pub(crate) struct Rejoining {
     pub(crate) nonce: Digest,
     reports: BTreeMap<ReplicaId, RejoinReport>,
+    offer: Option<Rejoin>,
 }
 
 impl Rejoining {
     pub(crate) fn new(nonce: Digest) -> Self {
-        Self { nonce, reports: BTreeMap::new() }
+        Self { nonce, reports: BTreeMap::new(), offer: None }
     }
 
     /// Takes a report, if it answers this start's nonce.
@@ -64,29 +66,40 @@ impl Rejoining {
     ) {
         let known = self.reports.contains_key(&report.reporter);
         let stranger = report.reporter == config.me || *nonce != self.nonce;
-        if known || stranger || self.offer(config).is_some() {
+        if known || stranger || self.offer.is_some() {
             return;
         }
         let claims: Vec<_> = rejoin_claims(&config.domain, nonce, config.me, &report).collect();
         if verifier.check(&claims) {
             self.reports.insert(report.reporter, report);
+            self.offer = self.sound_offer(config);
         }
     }
 
-    /// What to have ordered, once a quorum of others reported.
-    pub(crate) fn offer(&self, config: &Config) -> Option<Rejoin> {
-        let mut reporters = Tally::new(config.committee);
-        reporters.extend(self.reports.keys().copied());
-        let reports = self.reports.values().cloned().collect();
-        reporters.is_quorum().then_some(Rejoin { replica: config.me, nonce: self.nonce, reports })
+    /// What to have ordered, once a quorum of others reported believably. It stays the same.
+    pub(crate) fn offer(&self) -> Option<&Rejoin> {
+        self.offer.as_ref()
+    }
+
+    /// The reports of a quorum whose views lie together: a liar may name any view.
+    fn sound_offer(&self, config: &Config) -> Option<Rejoin> {
+        let mut reports: Vec<_> = self.reports.values().cloned().collect();
+        reports.sort_by_key(|report| report.view);
+        let quorums = reports.windows(config.committee.quorum());
+        let offer = |reports: &[RejoinReport]| Rejoin {
+            replica: config.me,
+            nonce: self.nonce,
+            reports: reports.to_vec(),
+        };
+        quorums.map(offer).find(|offer| is_sound(offer, config.committee))
     }
 }
 
 /// The highest slot in which the rejoining replica may have voted.
 pub(crate) fn bound(rejoin: &Rejoin, window: u64) -> Slot {
     let end = |report: &RejoinReport| {
-        let proven = report.stable_slot().0.saturating_add(window.saturating_mul(2));
-        Slot(report.executed.0.min(proven).saturating_add(window))
+        let proven = report.stable_slot().0.saturating_add(window.saturating_mul(3));
+        Slot(report.executed.0.min(proven).saturating_add(window.saturating_mul(3)))
     };
     rejoin.reports.iter().map(end).max().unwrap_or_default()
 }

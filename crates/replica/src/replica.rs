@@ -508,7 +508,11 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         for item in batch.map_or(&[][..], |batch| &batch.items) {
             if let Item::Rejoin(rejoin) = item {
                 self.rejoined.insert(rejoin.replica, rejoin.nonce);
-                self.offers.remove(&rejoin.replica);
+                // A primary that orders an older one again has not done what it owes.
+                let offer = self.offers.get(&rejoin.replica);
+                if offer.is_some_and(|offer| offer.rejoin.nonce == rejoin.nonce) {
+                    self.offers.remove(&rejoin.replica);
+                }
                 self.fill = self.fill.max(rejoin::bound(rejoin, self.config.window));
                 to = to.max(Some(rejoin::view(rejoin, self.config.committee)));
             }

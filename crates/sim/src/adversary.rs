@@ -66,7 +66,7 @@ const FORGERIES: u64 = 6;
 const LOSSES_MAX: u32 = 6;
 
 /// How far a report is inflated at most, in slots and in views.
-const INFLATION_MAX: u64 = 1 << 31;
+const INFLATION_MAX: u64 = u64::MAX;
 
 /// What a Byzantine replica does.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

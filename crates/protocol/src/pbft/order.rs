@@ -446,6 +446,11 @@ impl<C: Command> Pbft<C> {
         self.implied = self.implied.split_off(&slot.next());
         self.slots = self.slots.split_off(&self.window.lowest_kept());
         if let Some(below) = self.window.forget() {
+            // Known before anything goes: records are whole above a window below it, only.
+            if let Some(certificate) = self.window.known().certificate.clone() {
+                let record = Record::Stable(certificate);
+                out.push(Effect::Persist { slot: None, record });
+            }
             out.push(Effect::Forget { below });
             self.persist_slotless(out);
         }

@@ -232,7 +232,12 @@ impl<C: Command> Pbft<C> {
             let wait = timeout
                 .saturating_mul(ALONE_TIMEOUTS)
                 .saturating_mul(1 << peer.joined.min(ALONE_DOUBLINGS_MAX));
-            peer.is_joined = peer.alone_since.is_some_and(|since| now.since(since) >= wait);
+            let long = peer.alone_since.is_some_and(|since| now.since(since) >= wait);
+            if long && !peer.is_joined {
+                peer.is_joined = true;
+                // Counted at once: whatever he says next, he had his turn.
+                peer.joined = peer.joined.saturating_add(1);
+            }
             joins |= peer.is_joined;
         }
         if joins {
@@ -245,7 +250,6 @@ impl<C: Command> Pbft<C> {
         for peer in self.peers.values_mut() {
             if std::mem::take(&mut peer.is_joined) {
                 peer.alone_since = None;
-                peer.joined = peer.joined.saturating_add(1);
             }
         }
     }
@@ -281,6 +285,7 @@ impl<C: Command> Pbft<C> {
             self.pull_by_turns(out);
         }
         let known = self.window.known();
+        let known_slot = known.slot;
         if self.window.committed() < known.slot
             && self.stalled_for(self.config.status_busy.saturating_mul(STUCK_INTERVALS))
         {
@@ -288,11 +293,21 @@ impl<C: Command> Pbft<C> {
             self.committed_at = self.now;
             self.stuck = self.stuck.saturating_add(1);
         }
-        if self.stuck > STUCK_MAX {
+        if self.stuck > STUCK_MAX && !self.somebody_holds(known_slot) {
             self.suspect(out);
         }
+        self.collect(out);
         self.fetch_again(out);
         self.join_who_waits_alone(out);
+    }
+
+    /// Whether one correct replica, at least, holds the state after this slot: then waiting for it
+    /// is not in vain.
+    fn somebody_holds(&self, slot: Slot) -> bool {
+        let mut tally = Tally::new(self.config.committee);
+        let holders = self.peers.iter().filter(|(_, peer)| peer.committed >= slot);
+        tally.extend(holders.map(|(replica, _)| *replica));
+        tally.has_one_correct()
     }
 
     fn stalled_for(&self, time: Duration) -> bool {

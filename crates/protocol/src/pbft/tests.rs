@@ -17,6 +17,7 @@ mod normal;
 mod rig;
 mod seeds;
 mod stories;
+mod stuck;
 mod wire;
 
 #[derive(BorshDeserialize, BorshSerialize, Clone, Debug, Eq, PartialEq)]

@@ -6,11 +6,11 @@ use super::{
 };
 use crate::{Effect, Stable, To};
 use quorate_types::{Committee, Digest, Signature, Slot, StableCertificate, Tally, View};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How far above its stable slot a report may reach. Votes are cast two windows above it at most
 /// (`Window::high`); a loss of power may have taken the newest one and a half from the log.
-const REPORT_WINDOWS: u64 = 4;
+pub const REPORT_WINDOWS: u64 = 4;
 
 /// What a quorum of reports implies for the view that they open.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -159,11 +159,24 @@ impl<C: Command> Pbft<C> {
     }
 
     /// Opens the view, when this replica is its primary and a quorum reported.
-    fn collect(&mut self, out: &mut Out<C>) {
+    ///
+    /// Any quorum's reports will do. But one who waits in vain for a certified state takes those
+    /// that begin lowest, and gives the others half of its patience to come: a liar's report may
+    /// begin at a slot that nobody holds, and then nothing below it would be proposed again.
+    pub(super) fn collect(&mut self, out: &mut Out<C>) {
         if self.active || self.primary(self.view) != self.config.me {
             return;
         }
-        let Some(reports) = self.reports.quorum_for(self.view) else { return };
+        let Some(mut reports) = self.reports.quorum_for(self.view) else { return };
+        if self.stuck > 0 {
+            let waited = self.waiting_since.map_or(Duration::ZERO, |since| self.now.since(since));
+            let all = reports.len() == self.config.committee.n();
+            if !all && waited < self.patience.timeout() / 2 {
+                return;
+            }
+            reports.sort_by_key(|report| report.stable);
+            reports.truncate(self.config.committee.quorum());
+        }
         let mut opening = NewView {
             view: self.view,
             view_changes: reports.into_iter().cloned().collect(),
@@ -206,6 +219,8 @@ impl<C: Command> Pbft<C> {
         self.waiting_since = None;
         self.progress_is_armed = false;
         self.own_report = None;
+        // This view has its time, too.
+        self.stuck = 0;
         self.reports.drop_through(view);
         out.push(Effect::Persist { slot: None, record: Record::NewView(opening.clone()) });
         if self.leads() {

@@ -49,13 +49,13 @@ fn rule_28a_nobody_names_the_last_view_there_is() {
 #[test]
 fn rule_28a_a_reporter_cannot_inflate_the_bound_beyond_what_a_certificate_proves() {
     let lie = rejoin(vec![claim(0, 40, 0), claim(1, 41, 0), claim(2, u64::MAX, 0)]);
-    assert_eq!(bound(&lie, WINDOW), Slot(3 * WINDOW), "genesis, two windows and one more");
+    assert_eq!(bound(&lie, WINDOW), Slot(6 * WINDOW), "genesis, three windows and three more");
     let certificate = certificate_of_slot(8);
     let slot = certificate.slot().0;
     let mut honest = claim(0, slot + 3, 0);
     honest.stable = Some(certificate);
     let bounds = bound(&rejoin(vec![honest, claim(1, 2, 0), claim(2, 3, 0)]), WINDOW);
-    assert_eq!(bounds, Slot(slot + 3 + WINDOW), "the highest executed slot and a window");
+    assert_eq!(bounds, Slot(slot + 3 + 3 * WINDOW), "the highest executed slot and three windows");
 }
 
 #[test]
@@ -67,6 +67,26 @@ fn rule_28a_it_begins_above_every_view_that_it_may_have_left_for_and_does_not_le
     assert_eq!(begins([0, 0, 0]), View(2));
     assert_eq!(begins([0, 8, 4]), View(10));
     assert_eq!(begins([1, 0, 0]), View(4), "it would lead view 3");
+}
+
+#[test]
+fn rule_28a_one_liar_among_more_than_a_quorum_cannot_keep_a_replica_out() {
+    let committee = Committee::new(7, FaultModel::Bft).unwrap();
+    let config = Config { me: ReplicaId(6), committee, ..config() };
+    let nonce = digest(1);
+    let mut rejoining = Rejoining::new(nonce);
+    let views = [u64::MAX, 3, 4, 3, 3, 5];
+    for (by, in_view) in (0..).zip(views) {
+        assert!(rejoining.offer().is_none(), "r{by}");
+        let reporter = Config { me: ReplicaId(by), ..config.clone() };
+        let signer = VoteSigner::Mac { keyring: keyring(), replica: ReplicaId(by) };
+        let place = (Slot(9), View(in_view));
+        let report = report(&reporter, &signer, &nonce, ReplicaId(6), place, None);
+        let verifier = Verifier::mac(committee, keyring(), policy());
+        rejoining.add(&config, &verifier, &nonce, report);
+    }
+    let offer = rejoining.offer().expect("a quorum without the liar");
+    assert!(offer.reports.iter().all(|report| report.view < View(9)));
 }
 
 #[test]
@@ -85,7 +105,7 @@ fn a_report_is_taken_once_for_its_nonce_with_its_certificate_and_signature() {
     let mut rejoining = Rejoining::new(nonce);
     let mut add = |report| {
         rejoining.add(&config, &verifier(), &nonce, report);
-        rejoining.offer(&config)
+        rejoining.offer().cloned()
     };
     add(answer(0, &nonce, Some(certificate.clone())));
     assert!(add(answer(1, &nonce, Some(Arc::new(wrong)))).is_none());

@@ -523,7 +523,7 @@ fn after_forgetting_the_view_is_still_known() {
     }
     assert_eq!(words(&rig.tell(Input::Stable(stable(11)))), "");
     let did = rig.tell(Input::Stable(stable(12)));
-    assert_eq!(words(&did), "forget(5) write:Stable write:NewView");
+    assert_eq!(words(&did), "write:Stable forget(5) write:Stable write:NewView");
     // Only what was written after the Forget is left.
     let kept = rig.records.split_off(rig.records.len() - 2);
     rig.records = kept;
