@@ -178,8 +178,9 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             let adopted = self.certifier.adopt(&self.verifier, certificate);
             return self.stabilised(adopted, out);
         }
-        if far {
-            self.syncer.begin(certificate, self.recorder.frontier());
+        // Only what begins a transfer asks: who is told again and again that he lags would else
+        // wait anew each time, and never turn to the next peer.
+        if far && self.syncer.begin(certificate, self.recorder.frontier()) {
             self.ask(out);
         }
         None

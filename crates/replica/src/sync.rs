@@ -189,11 +189,11 @@ impl Syncer {
         self.session.as_ref().map(|session| &session.target)
     }
 
-    /// Begins to go to a checked certificate, unless a transfer runs already.
-    pub(crate) fn begin(&mut self, target: Arc<StableCertificate>, own: &Frontier) {
+    /// Begins to go to a checked certificate; `false` if a transfer runs already.
+    pub(crate) fn begin(&mut self, target: Arc<StableCertificate>, own: &Frontier) -> bool {
         let lag = target.head.size.saturating_sub(own.size());
         if self.session.is_some() || lag == 0 {
-            return;
+            return false;
         }
         let phase = if lag > self.snapshot_lag { Phase::Manifest } else { Phase::Repeat };
         let (peer, frontier, pending) = (self.turn(), own.clone(), Vec::new());
@@ -201,6 +201,7 @@ impl Syncer {
         let session =
             Session { target, phase, peer, frontier, pending, stored, blamed, unanswered };
         self.session = Some(session);
+        true
     }
 
     /// Goes back to what is really held, and to the next peer: what was fetched is of no use.

@@ -171,7 +171,7 @@ impl<C: Command> Pbft<C> {
         if self.stuck > 0 {
             let waited = self.waiting_since.map_or(Duration::ZERO, |since| self.now.since(since));
             let all = reports.len() == self.config.committee.n();
-            if !all && waited < self.patience.timeout() / 2 {
+            if !all && waited.saturating_mul(2) < self.patience.timeout() {
                 return;
             }
             reports.sort_by_key(|report| report.stable);

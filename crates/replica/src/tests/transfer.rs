@@ -122,7 +122,8 @@ fn what_is_stored_continues_the_log_as_it_is_when_the_snapshot_is_offered() {
     let (log, last, _) = written(8);
     let certificate = certified(&last);
     let mut syncer = Syncer::new(ReplicaId(0), committee(), 4);
-    syncer.begin(certificate.clone(), &frontier(&log[..3]));
+    assert!(syncer.begin(certificate.clone(), &frontier(&log[..3])));
+    assert!(!syncer.begin(certificate.clone(), &frontier(&log[..3])), "it runs already");
     let (peer, question) = syncer.question().unwrap();
     assert_eq!(question, Sync::AskManifest);
     let grown = frontier(&log[..7]);
