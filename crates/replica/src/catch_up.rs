@@ -355,8 +355,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         }
     }
 
-    /// What a peer sent under certified entries leads elsewhere: it lied, unless f + 1 peers send
-    /// the same; then this replica cannot execute what the others did (P8).
+    /// What a peer sent under certified entries leads elsewhere: it lied, or was lied to. When a
+    /// snapshot does not lead on either, this replica cannot execute what the others did (P8).
     fn diverged(&mut self, from: ReplicaId, diverged: &Diverged, out: &mut Effects<P>) {
         out.push(Effect::Accuse(lie(from, "wrong-page")));
         if self.syncer.blame(from) {

@@ -134,6 +134,8 @@ struct Session {
     stored: bool,
     /// Peers whose pages could not be executed.
     blamed: Tally,
+    /// Whether a snapshot was asked for because pages cannot be executed.
+    tried_snapshot: bool,
     /// Questions that nobody answered since the last answer.
     unanswered: u32,
 }
@@ -197,10 +199,17 @@ impl Syncer {
         }
         let phase = if lag > self.snapshot_lag { Phase::Manifest } else { Phase::Repeat };
         let (peer, frontier, pending) = (self.turn(), own.clone(), Vec::new());
-        let (stored, unanswered, blamed) = (false, 0, Tally::new(self.committee));
-        let session =
-            Session { target, phase, peer, frontier, pending, stored, blamed, unanswered };
-        self.session = Some(session);
+        self.session = Some(Session {
+            target,
+            phase,
+            peer,
+            frontier,
+            pending,
+            stored: false,
+            blamed: Tally::new(self.committee),
+            tried_snapshot: false,
+            unanswered: 0,
+        });
         true
     }
 
@@ -226,11 +235,20 @@ impl Syncer {
         }
     }
 
-    /// Notes that a peer's page cannot be executed; `true` once f + 1 peers sent such.
+    /// Notes that a peer's page cannot be executed; `true` once nothing else is left to try.
+    ///
+    /// When f + 1 peers send such, one of them is correct: it may have stored what a liar sent it
+    /// before it took a snapshot. Then a snapshot leads on here too; where none is ahead, this
+    /// replica cannot execute what the others did.
     pub(crate) fn blame(&mut self, peer: ReplicaId) -> bool {
         let Some(session) = &mut self.session else { return false };
         session.blamed.add(peer);
-        session.blamed.has_one_correct()
+        if !session.blamed.has_one_correct() {
+            return false;
+        }
+        session.blamed = Tally::new(self.committee);
+        session.phase = Phase::Manifest;
+        std::mem::replace(&mut session.tried_snapshot, true)
     }
 
     /// Ends the session: its target was reached, or given up.

@@ -134,6 +134,28 @@ fn what_is_stored_continues_the_log_as_it_is_when_the_snapshot_is_offered() {
     assert!(syncer.replaces_state(), "from now on nothing is committed");
 }
 
+/// Correct peers may have stored a liar's pages before a snapshot, without executing them.
+#[test]
+fn where_pages_of_f_plus_one_peers_cannot_be_executed_a_snapshot_is_asked_for_first() {
+    let (log, last, _) = written(8);
+    let own = frontier(&log[..3]);
+    let mut syncer = Syncer::new(ReplicaId(0), committee(), 100);
+    assert!(syncer.begin(certified(&last), &own));
+    let is_page = |syncer: &Syncer| matches!(syncer.question(), Some((_, Sync::AskPage { .. })));
+    assert!(!syncer.blame(ReplicaId(1)) && is_page(&syncer), "one may be a liar");
+    assert!(!syncer.blame(ReplicaId(2)));
+    syncer.rewind(&own);
+    assert!(matches!(syncer.question(), Some((_, Sync::AskManifest))));
+    // No snapshot is ahead of this replica, so the log is all there is.
+    let (_, early, _) = written(1);
+    let (peer, _) = syncer.question().unwrap();
+    let certificate = certified(&early);
+    syncer.manifest(peer, Manifest { certificate }, &verifier(), &own);
+    assert!(is_page(&syncer));
+    assert!(!syncer.blame(ReplicaId(1)));
+    assert!(syncer.blame(ReplicaId(3)), "now it is this replica that differs");
+}
+
 /// The engine may come to a transfer's target by itself: then a liar's page, or an old snapshot on
 /// offer, must not leave a session behind that asks for what nobody has.
 #[test]
