@@ -8,7 +8,7 @@ use quorate_crypto::Verified;
 use quorate_proof::check_request;
 use quorate_protocol::Verdict;
 use quorate_types::{Batch, Committee, Item, Refusal, Rejoin, Request, UnixMillis};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// A request that somebody wants to have ordered. Its claims are checked, its content is not.
 #[derive(Clone, Debug)]
@@ -56,6 +56,15 @@ fn weight_of(item: &Item) -> usize {
         Item::Request(request) => weight(request),
         Item::Rejoin(_) => 0,
     }
+}
+
+/// Whether no replica rejoins twice. Rejoins have no weight, so this bounds them.
+fn rejoin_once(batch: &Batch) -> bool {
+    let mut replicas = BTreeSet::new();
+    batch.items.iter().all(|item| match item {
+        Item::Rejoin(rejoin) => replicas.insert(rejoin.replica),
+        Item::Request(_) => true,
+    })
 }
 
 /// The rules of admission.
@@ -108,7 +117,7 @@ impl Admission {
         let bytes: usize = batch.items.iter().map(weight_of).sum();
         let fits = bytes <= self.bytes_max || batch.items.len() == 1;
         let sized = !batch.items.is_empty() && batch.items.len() <= self.items_max && fits;
-        match sized && batch.items.iter().all(|item| self.may_order(item)) {
+        match sized && rejoin_once(batch) && batch.items.iter().all(|item| self.may_order(item)) {
             false => Verdict::Refused,
             true if timely => Verdict::Accepted,
             true => Verdict::Untimely,

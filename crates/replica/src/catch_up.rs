@@ -473,12 +473,12 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         out: &mut Effects<P>,
     ) {
         let pause = self.config.limits.rejoin_pause;
-        match self.reported.get(&via) {
-            Some((known, since)) if *known != nonce && at.now.since(*since) < pause => return,
-            Some((known, _)) if *known == nonce => {}
-            _ => {
-                self.reported.insert(via, (nonce, at.now));
+        let (known, since) = *self.reported.entry(via).or_insert((nonce, at.now));
+        if known != nonce {
+            if at.now.since(since) < pause {
+                return;
             }
+            self.reported.insert(via, (nonce, at.now));
         }
         let place = (self.executed(), self.view);
         let stable = self.certifier.stable().cloned();

@@ -52,8 +52,8 @@
 //!    in a view whose NewView was not checked.
 //! 5. A decision is passed on (`Effect::Commit`) in slot order, after its payload is on this disk.
 //!    The decision itself is noted beside the votes without a barrier (`Effect::Note`).
-//! 6. Everything kept is bounded: two windows above the stable slot, one below; one ViewChange a
-//!    replica; early votes, answers and payloads by quotas a peer.
+//! 6. Everything kept is bounded: two windows above what is certified or committed, one below; one
+//!    ViewChange a replica; early votes, answers and payloads by quotas a peer.
 //!
 //! # Deviations from the paper
 //!

@@ -447,8 +447,7 @@ impl<C: Command> Pbft<C> {
         self.slots = self.slots.split_off(&self.window.lowest_kept());
         if let Some(below) = self.window.forget() {
             // Known before anything goes: records are whole above a window below it, only.
-            if let Some(certificate) = self.window.known().certificate.clone() {
-                let record = Record::Stable(certificate);
+            if let Some(record) = self.known_record() {
                 out.push(Effect::Persist { slot: None, record });
             }
             out.push(Effect::Forget { below });
@@ -463,9 +462,13 @@ impl<C: Command> Pbft<C> {
         self.fill_window(out);
     }
 
+    fn known_record(&self) -> Option<Record<C>> {
+        self.window.known().certificate.clone().map(Record::Stable)
+    }
+
     /// What concerns no slot, after a `Forget` took the older copies.
     fn persist_slotless(&self, out: &mut Out<C>) {
-        let stable = self.window.known().certificate.clone().map(Record::Stable);
+        let stable = self.known_record();
         let opening = self.opening.as_ref().map(|it| Record::NewView((**it).clone()));
         let report = self.own_report.clone().map(Record::ViewChange);
         for record in stable.into_iter().chain(opening).chain(report) {
@@ -474,18 +477,15 @@ impl<C: Command> Pbft<C> {
     }
 
     pub(super) fn on_installed(&mut self, stable: Stable, out: &mut Out<C>) {
-        let slot = stable.slot;
-        self.raise_stable(stable.clone(), out);
         // Its proof came with it, or is known already; without either it is not believed.
-        if slot <= self.window.known().slot {
-            self.window.raise_committed(slot);
-            // Only now is it held.
-            self.window.learn(stable);
-            self.committed_at = self.now;
-            self.stuck = 0;
-            self.move_window(out);
-            self.advance(out);
+        if stable.certificate.is_none() && stable.slot > self.window.known().slot {
+            return;
         }
+        self.window.raise_committed(stable.slot);
+        self.committed_at = self.now;
+        self.stuck = 0;
+        self.raise_stable(stable, out);
+        self.advance(out);
     }
 
     /// Reports two votes that no correct replica casts; `true` the first time.
@@ -506,13 +506,9 @@ impl<C: Command> Pbft<C> {
 
     /// Others hold a vote of this replica that its own log does not: the log was rolled back.
     pub(super) fn forgot(&mut self, out: &mut Out<C>) {
-        let charge = "forgot-own-vote";
         self.started = false;
-        out.push(Effect::Accuse(Accusation {
-            replica: self.config.me,
-            charge,
-            evidence: Vec::new(),
-        }));
+        let (replica, evidence) = (self.config.me, Vec::new());
+        out.push(Effect::Accuse(Accusation { replica, charge: "forgot-own-vote", evidence }));
     }
 
     /// Reports a message that no correct replica makes, without proof for others.

@@ -3,6 +3,7 @@
 use super::{transfer::certified, *};
 use crate::rejoin::{Rejoining, VIEWS_APART_MAX, bound, is_sound, report, view};
 use quorate_crypto::{VoteSigner, rejoin_claims};
+use quorate_protocol::Verdict;
 use quorate_types::{Rejoin, RejoinReport, Slot, StableCertificate, View};
 
 const WINDOW: u64 = 16;
@@ -37,6 +38,14 @@ fn rule_28a_a_rejoin_needs_reports_of_a_quorum_of_others() {
     assert!(!sound(&[0, 1, 1]), "one reporter twice");
     assert!(!sound(&[0, 1, 3]), "its own report");
     assert!(!sound(&[0, 1, 9]), "a stranger");
+}
+
+#[test]
+fn a_batch_lets_no_replica_rejoin_twice() {
+    let returns = || Item::Rejoin(rejoin((0..3).map(|by| claim(by, 0, 0)).collect()));
+    let judge = |items| admission().judge(&Batch { time: GENESIS, items }, None);
+    assert_eq!(judge(vec![returns()]), Verdict::Accepted);
+    assert_eq!(judge(vec![returns(), returns()]), Verdict::Refused);
 }
 
 #[test]
