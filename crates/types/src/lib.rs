@@ -14,10 +14,12 @@
 //! | [`head`] | a signed tree head and the stable certificate built on it |
 //! | [`log`] | one place of the log: an entry and its exchange |
 //! | [`proven`] | a certified answer, and a gateway's refusal |
+//! | [`bug`] | mistakes that the simulator has the code make, to see whether it notices |
 //!
 //! Nothing here signs, hashes, reads a clock or touches a file.
 
 pub mod batch;
+pub mod bug;
 pub mod committee;
 pub mod digest;
 pub mod head;

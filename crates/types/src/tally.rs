@@ -1,6 +1,10 @@
 //! The one type that counts: votes, cosignatures, reports, acknowledgements.
 
-use crate::{committee::Committee, ids::ReplicaId};
+use crate::{
+    bug::{Bug, seeded},
+    committee::Committee,
+    ids::ReplicaId,
+};
 
 /// A set of replicas of one committee, with its thresholds.
 ///
@@ -47,6 +51,9 @@ impl Tally {
     /// Whether it holds a quorum ([`Committee::quorum`]).
     #[must_use]
     pub fn is_quorum(&self) -> bool {
+        if seeded(Bug::QuorumMinusOne) {
+            return self.count + 1 >= self.committee.quorum();
+        }
         self.count >= self.committee.quorum()
     }
 

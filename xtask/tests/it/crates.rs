@@ -182,6 +182,44 @@ fn rooms_without_io_do_not_reach_a_socket_or_a_runtime() {
     none(wrong, "rooms without IO");
 }
 
+/// What makes bugs on purpose; see `quorate_types::bug`.
+const SEEDED: &str = "seeded-bugs";
+
+/// Every feature of a package that names the bugs, with what it names, as `package/feature: what`.
+fn seeding(package: &Value) -> Vec<String> {
+    let features = package["features"].as_object().into_iter().flatten();
+    let named = features.flat_map(|(feature, enables)| {
+        let enables: Vec<&str> =
+            enables.as_array().unwrap().iter().flat_map(|it| it.as_str()).collect();
+        let about = feature == SEEDED || enables.iter().any(|it| it.contains(SEEDED));
+        about.then(|| format!("{}/{feature}: {}", text(package, "name"), enables.join(" ")))
+    });
+    let asked = list(package, "dependencies")
+        .iter()
+        .filter(|to| list(to, "features").iter().any(|feature| feature == SEEDED));
+    let asked = asked.map(|to| format!("{} -> {}", text(package, "name"), text(to, "name")));
+    named.chain(asked).collect()
+}
+
+#[test]
+fn the_simulator_alone_can_switch_on_bugs_and_not_by_default() {
+    let mut found: Vec<String> = members().flat_map(seeding).collect();
+    found.sort();
+    let forwards = "quorate-sim/seeded-bugs: quorate-types/seeded-bugs";
+    assert_eq!(found, [forwards, "quorate-types/seeded-bugs: "]);
+    // What is built when nobody asks for a feature.
+    let nodes = list(&METADATA["resolve"], "nodes").iter();
+    let on = nodes.filter(|node| list(node, "features").iter().any(|feature| feature == SEEDED));
+    none(on.map(|node| text(node, "id").to_owned()).collect(), "packages with bugs");
+    // The names that this looks for are those that cargo says.
+    let sneaky = serde_json::json!({
+        "name": "sneaky",
+        "features": {"default": ["quorate-types/seeded-bugs"]},
+        "dependencies": [{"name": "quorate-sim", "features": ["seeded-bugs"]}],
+    });
+    assert_eq!(seeding(&sneaky).len(), 2);
+}
+
 /// Whether a licence expression can be met with these licences.
 fn met(expression: &str, allowed: &[String]) -> bool {
     // Older manifests write `/` for `OR`. No expression here nests, so parentheses bind an `OR`

@@ -1,7 +1,10 @@
 //! One slot: its proposal in the current view, the votes counted for it, and what outlives views.
 
 use super::message::{Ballot, Decided, Header, PrePrepare, Prepared, Stage, Vote};
-use quorate_types::{Committee, Digest, ReplicaId, Signature, Slot, Tally, Time, View};
+use quorate_types::{
+    Committee, Digest, ReplicaId, Signature, Slot, Tally, Time, View,
+    bug::{Bug, seeded},
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The votes of one phase of one view on one slot: the first of each replica.
@@ -39,6 +42,9 @@ impl Ballots {
         self.first.insert(vote.signer, (digest, vote.signature));
         let committee = self.committee;
         self.tallies.entry(digest).or_insert_with(|| Tally::new(committee)).add(vote.signer);
+        if seeded(Bug::VotesOfAnyDigest) {
+            self.tallies.values_mut().for_each(|tally| tally.extend([vote.signer]));
+        }
         Counted::New
     }
 

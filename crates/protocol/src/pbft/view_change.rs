@@ -5,7 +5,10 @@ use super::{
     message::{NewView, ViewChange},
 };
 use crate::{Effect, Stable, To};
-use quorate_types::{Committee, Digest, Signature, Slot, StableCertificate, Tally, View};
+use quorate_types::{
+    Committee, Digest, Signature, Slot, StableCertificate, Tally, View,
+    bug::{Bug, seeded},
+};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How far above its stable slot a report may reach. Votes are cast two windows above it at most
@@ -34,6 +37,9 @@ pub fn choose(reports: &[ViewChange], noop: Digest) -> Chosen {
         let candidate = (prepared.header.view, prepared.header.digest);
         let known = best.entry(prepared.header.slot).or_insert(candidate);
         *known = candidate.max(*known);
+    }
+    if seeded(Bug::NewViewForgetsPrepared) {
+        best.values_mut().for_each(|(_, digest)| *digest = noop);
     }
     let last = best.last_key_value().map_or(stable, |(slot, _)| *slot);
     let digest = |slot| best.get(&slot).map_or(noop, |(_, digest)| *digest);
