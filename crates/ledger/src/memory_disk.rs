@@ -3,17 +3,33 @@
 //! It keeps apart what a process sees and what a power loss would leave. Which part of the
 //! unsynced bytes survives [`MemoryDisk::crash`] follows from a seed alone, so that a failing seed
 //! can be run again.
+//!
+//! | fault | brought on by |
+//! |---|---|
+//! | one operation fails, or does something else than it says | [`MemoryDisk::strike_after`] |
+//! | lost and torn writes at a loss of power | [`MemoryDisk::crash`] |
+//! | bit rot of what was synced | [`MemoryDisk::rot`], [`MemoryDisk::flip`] |
+//! | no room | [`MemoryDisk::limit_room`] |
+//! | read-only | [`MemoryDisk::set_read_only`] |
+//! | death between two operations | [`MemoryDisk::stop_after`] |
+//! | emptied | [`MemoryDisk::new`] |
+//!
+//! What really happened, [`MemoryDisk::take_struck`] says. How long a slow disk takes is for its
+//! user to model.
+
+mod content;
+mod fault;
+
+pub use fault::{Fault, Struck};
 
 use crate::disk::{Disk, DiskError};
+use content::{Content, SECTOR_BYTES};
+use fault::Faults;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-
-/// The unit that a torn write loses or keeps.
-const SECTOR_BYTES: usize = 512;
 
 /// A folder in memory.
 ///
@@ -31,6 +47,7 @@ struct Folder {
     unsynced_names: Vec<Renaming>,
     faults: Faults,
     counts: Counts,
+    struck: Struck,
 }
 
 /// A change of names that the next sync makes durable.
@@ -39,26 +56,6 @@ enum Renaming {
     Create(String, u64),
     Rename(String, String),
     Remove(String),
-}
-
-#[derive(Clone, Debug, Default)]
-struct Content {
-    bytes: Arc<Vec<u8>>,
-    /// How many bytes, from the start, a power loss cannot take.
-    synced: usize,
-    /// What was durable before a cut below it that is not durable yet.
-    uncut: Option<Arc<Vec<u8>>>,
-    /// Ranges that a failed sync dropped: readable until the crash, and gone after it.
-    dropped: Vec<Range<usize>>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Faults {
-    room: Option<u64>,
-    read_only: bool,
-    writes_until_stop: Option<u64>,
-    syncs_until_failure: Option<u64>,
-    reads_until_failure: Option<u64>,
 }
 
 /// How often each operation was carried out.
@@ -84,15 +81,17 @@ impl MemoryDisk {
     /// What a power loss at this moment leaves, as a folder of its own, without faults.
     ///
     /// Of the changes of names since the last sync a prefix survives. Of a file's unsynced bytes
-    /// the seed picks: all, none, a prefix that ends anywhere, or any combination of its sectors
-    /// with zeros in place of the others. An unsynced cut has happened, or not. Bytes whose sync
-    /// failed are zeros.
+    /// the seed picks: all (in one case of eight), none, a prefix that ends anywhere, or any
+    /// combination of its sectors with zeros, garbage or older bytes in place of the others. An
+    /// unsynced cut has happened, or not. Bytes whose sync failed, and those that the disk only
+    /// said to have written, are zeros, or the file ends before them.
     #[must_use]
     pub fn crash(&self, seed: u64) -> Self {
         let folder = self.lock();
         let mut seed = Seed(seed);
         let mut names = folder.durable_names.clone();
         let survivors = seed.below(folder.unsynced_names.len() + 1);
+        let mut torn = survivors < folder.unsynced_names.len();
         for renaming in &folder.unsynced_names[..survivors] {
             renaming.apply(&mut names);
         }
@@ -104,8 +103,13 @@ impl MemoryDisk {
         };
         for id in left.names.values() {
             if let Some(content) = folder.contents.get(id) {
-                left.contents.insert(*id, content.crash(&mut seed));
+                let survived = content.crash(&mut seed);
+                torn |= content.differs(&survived);
+                left.contents.insert(*id, survived);
             }
+        }
+        if torn {
+            left.struck.insert("disk-torn", 1);
         }
         Self(Arc::new(Mutex::new(left)))
     }
@@ -117,6 +121,7 @@ impl MemoryDisk {
         let mut folder = self.lock().clone();
         folder.faults = Faults::default();
         folder.counts = Counts::default();
+        folder.struck = Struck::new();
         Self(Arc::new(Mutex::new(folder)))
     }
 
@@ -138,26 +143,40 @@ impl MemoryDisk {
         self.lock().faults.writes_until_stop = Some(operations);
     }
 
-    /// Lets `successes` more syncs pass and the one after fail, once, with EIO. The bytes that it
-    /// should have made durable stay readable, and are lost at the crash whatever syncs follow.
-    pub fn fail_sync_after(&self, successes: u64) {
-        self.lock().faults.syncs_until_failure = Some(successes);
+    /// Lets so many more operations of its kind pass and has the fault strike the next one, once.
+    /// A fault of this kind that waits already is forgotten.
+    pub fn strike_after(&self, successes: u64, fault: Fault) {
+        self.lock().faults.planned.insert(fault, successes);
     }
 
-    /// Lets `successes` more reads pass and the one after fail, once, with EIO.
-    pub fn fail_read_after(&self, successes: u64) {
-        self.lock().faults.reads_until_failure = Some(successes);
+    /// Forgets all faults that wait, lifts the limit of room, and lets write again.
+    pub fn heal(&self) {
+        self.lock().faults = Faults::default();
+    }
+
+    /// Inverts one bit of what is durable, in a file that the seed picks; tells which. `None` where
+    /// nothing is durable.
+    pub fn rot(&self, seed: u64) -> Option<String> {
+        let mut seed = Seed(seed);
+        let mut folder = self.lock();
+        let synced = |id: &u64| folder.contents.get(id).map_or(0, |content| content.synced);
+        let files: Vec<(String, usize)> =
+            folder.names.iter().map(|(name, id)| (name.clone(), synced(id))).collect();
+        let full: Vec<_> = files.into_iter().filter(|(_, synced)| *synced > 0).collect();
+        let (file, synced) = full.get(seed.below(full.len()))?.clone();
+        let (byte, bit) = (seed.below(synced), seed.below(8));
+        if let Some(content) = folder.content_mut(&file) {
+            content.flip(byte, u8::try_from(bit).unwrap_or(0));
+        }
+        folder.strike("disk-rot");
+        Some(file)
     }
 
     /// Inverts one bit, durably: bit rot. Nothing happens beyond the file's end.
     pub fn flip(&self, file: &str, byte: u64, bit: u8) {
         let mut folder = self.lock();
-        if let Some(content) = folder.content_mut(file)
-            && let Some(byte) = usize::try_from(byte)
-                .ok()
-                .and_then(|byte| Arc::make_mut(&mut content.bytes).get_mut(byte))
-        {
-            *byte ^= 1 << (bit % 8);
+        if let Some(content) = folder.content_mut(file) {
+            content.flip(usize::try_from(byte).unwrap_or(usize::MAX), bit);
         }
     }
 
@@ -172,15 +191,19 @@ impl MemoryDisk {
         let mut folder = self.lock();
         let id = folder.create(file);
         folder.durable_names.insert(file.to_owned(), id);
-        let bytes = Arc::new(bytes.into());
-        let synced = bytes.len();
-        folder.contents.insert(id, Content { bytes, synced, ..Content::default() });
+        folder.contents.insert(id, Content::durable(bytes.into()));
     }
 
     /// How often each operation was carried out.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.lock().counts
+    }
+
+    /// What went wrong since this was last asked, by name.
+    #[must_use]
+    pub fn take_struck(&self) -> Struck {
+        std::mem::take(&mut self.lock().struck)
     }
 
     fn lock(&self) -> MutexGuard<'_, Folder> {
@@ -204,9 +227,38 @@ impl Folder {
             Some(left) => *left -= 1,
             None => {}
         }
-        match self.faults.read_only {
-            true => Err(DiskError::ReadOnly { file: file.to_owned() }),
-            false => Ok(()),
+        if self.faults.read_only {
+            self.strike("disk-read-only");
+            return Err(DiskError::ReadOnly { file: file.to_owned() });
+        }
+        Ok(())
+    }
+
+    fn strike(&mut self, name: &'static str) {
+        *self.struck.entry(name).or_default() += 1;
+    }
+
+    /// What the disk really does with bytes that are to go to the end of a file.
+    fn write(&mut self, id: u64, bytes: &[u8], fault: Option<Fault>) {
+        let mut chance = Seed(self.counts.appends ^ self.counts.bytes.rotate_left(32));
+        let Some(content) = self.contents.get_mut(&id) else { return };
+        match fault {
+            Some(Fault::WriteError) => content.append(&bytes[..chance.below(bytes.len())]),
+            Some(Fault::ForgottenWrite) => content.append_lost(bytes, true),
+            Some(Fault::LostWrite) => content.append_lost(bytes, false),
+            Some(Fault::MisdirectedWrite) => {
+                content.append_lost(bytes, false);
+                let targets: Vec<u64> = self.names.values().copied().collect();
+                let target = match chance.below(2) {
+                    0 => id,
+                    _ => targets.get(chance.below(targets.len())).copied().unwrap_or(id),
+                };
+                if let Some(content) = self.contents.get_mut(&target) {
+                    let sectors = content.bytes.len() / SECTOR_BYTES + 1;
+                    content.overwrite(chance.below(sectors) * SECTOR_BYTES, bytes);
+                }
+            }
+            _ => content.append(bytes),
         }
     }
 
@@ -262,93 +314,6 @@ impl Renaming {
     }
 }
 
-impl Content {
-    fn sync(&mut self) {
-        self.synced = self.bytes.len();
-        self.uncut = None;
-    }
-
-    /// A failed sync: the system forgets that the bytes were never written.
-    fn drop_unsynced(&mut self) {
-        if self.synced < self.bytes.len() {
-            self.dropped.push(self.synced..self.bytes.len());
-        }
-        self.sync();
-    }
-
-    fn truncate(&mut self, length: usize) {
-        if length >= self.bytes.len() {
-            return;
-        }
-        if length < self.synced && self.uncut.is_none() {
-            let mut durable = Arc::clone(&self.bytes);
-            if self.synced < durable.len() {
-                Arc::make_mut(&mut durable).truncate(self.synced);
-            }
-            self.uncut = Some(durable);
-        }
-        Arc::make_mut(&mut self.bytes).truncate(length);
-        self.synced = self.synced.min(length);
-        self.dropped.retain_mut(|range| {
-            range.end = range.end.min(length);
-            range.start < range.end
-        });
-    }
-
-    fn crash(&self, seed: &mut Seed) -> Self {
-        let mut bytes = match &self.uncut {
-            Some(uncut) if seed.below(2) == 0 => Arc::clone(uncut),
-            _ => self.tear(seed),
-        };
-        for range in &self.dropped {
-            let end = range.end.min(bytes.len());
-            if range.start < end {
-                Arc::make_mut(&mut bytes)[range.start..end].fill(0);
-            }
-        }
-        Self { synced: bytes.len(), bytes, ..Self::default() }
-    }
-
-    fn tear(&self, seed: &mut Seed) -> Arc<Vec<u8>> {
-        let unsynced = self.bytes.len() - self.synced;
-        let mut bytes = Arc::clone(&self.bytes);
-        if unsynced == 0 {
-            return bytes;
-        }
-        match seed.below(4) {
-            0 => {}
-            1 => Arc::make_mut(&mut bytes).truncate(self.synced),
-            2 => Arc::make_mut(&mut bytes).truncate(self.synced + seed.below(unsynced)),
-            _ => {
-                let torn = Arc::make_mut(&mut bytes);
-                torn.truncate(self.synced + seed.below(unsynced + 1));
-                for (n, sector) in torn.chunks_mut(SECTOR_BYTES).enumerate() {
-                    let from = self.synced.saturating_sub(n * SECTOR_BYTES);
-                    if from < sector.len() && seed.below(2) == 0 {
-                        sector[from..].fill(0);
-                    }
-                }
-            }
-        }
-        bytes
-    }
-}
-
-/// Counts a fault down; true when it strikes.
-fn strikes(countdown: &mut Option<u64>) -> bool {
-    match countdown {
-        Some(0) => {
-            *countdown = None;
-            true
-        }
-        Some(left) => {
-            *left -= 1;
-            false
-        }
-        None => false,
-    }
-}
-
 fn input_output_error(operation: &'static str, file: &str) -> DiskError {
     /// EIO on Linux.
     const EIO: i32 = 5;
@@ -367,10 +332,16 @@ impl Disk for MemoryDisk {
         if let Some(room) = &mut folder.faults.room {
             *room -= fitting as u64;
         }
-        if let Some(content) = folder.contents.get_mut(&id) {
-            Arc::make_mut(&mut content.bytes).extend_from_slice(&bytes[..fitting]);
+        let fault = folder.faults.strike_append().filter(|_| !bytes.is_empty());
+        folder.write(id, &bytes[..fitting], fault);
+        if let Some(fault) = fault {
+            folder.strike(fault.name());
+        }
+        if fault == Some(Fault::WriteError) {
+            return Err(input_output_error("append", file));
         }
         if fitting < bytes.len() {
+            folder.strike("disk-full");
             return Err(DiskError::Full { file: file.to_owned() });
         }
         Ok(())
@@ -381,7 +352,8 @@ impl Disk for MemoryDisk {
         folder.counts.syncs += 1;
         folder.writable("sync", file)?;
         folder.existing(file)?;
-        if strikes(&mut folder.faults.syncs_until_failure) {
+        if folder.faults.strikes(Fault::SyncError) {
+            folder.strike(Fault::SyncError.name());
             folder.existing(file)?.drop_unsynced();
             return Err(input_output_error("sync", file));
         }
@@ -393,7 +365,8 @@ impl Disk for MemoryDisk {
     fn read(&self, file: &str, offset: u64, out: &mut [u8]) -> Result<usize, DiskError> {
         let mut folder = self.lock();
         folder.counts.reads += 1;
-        if strikes(&mut folder.faults.reads_until_failure) {
+        if folder.faults.strikes(Fault::ReadError) {
+            folder.strike(Fault::ReadError.name());
             return Err(input_output_error("read", file));
         }
         let content = folder.existing(file)?;

@@ -2,7 +2,7 @@
 
 use crate::support::{assert_holds, certificate, item, items, log_of, open_log, owner};
 use proptest::prelude::*;
-use quorate_ledger::{Log, LogError, MemoryDisk};
+use quorate_ledger::{Log, LogError, MemoryDisk, memory_disk::Fault};
 use quorate_types::Index;
 
 #[test]
@@ -78,7 +78,7 @@ fn after_a_failed_fsync_the_log_refuses_to_grow() {
     for successes in 0..8 {
         let disk = MemoryDisk::new();
         let mut log = log_of(&disk, 5);
-        disk.fail_sync_after(successes);
+        disk.strike_after(successes, Fault::SyncError);
         let error = log.sync().unwrap_err();
         assert_eq!(error.code(), "fsync-failed", "after {successes}");
         assert!(error.is_fatal());
@@ -99,11 +99,11 @@ fn after_a_failed_fsync_the_log_refuses_to_grow() {
 fn a_failed_read_is_an_error_and_not_an_absence() {
     let disk = MemoryDisk::new();
     let log = log_of(&disk, 5);
-    disk.fail_read_after(0);
+    disk.strike_after(0, Fault::ReadError);
     assert_eq!(log.reader().entry(Index(1)).unwrap_err().code(), "disk-failed");
     assert_eq!(log.reader().entry(Index(1)).unwrap(), Some(item(1).entry));
     for reads in 0..12 {
-        disk.fail_read_after(reads);
+        disk.strike_after(reads, Fault::ReadError);
         if let Err(error) = Log::open(disk.fork(), owner()) {
             assert_eq!(error.code(), "disk-failed");
         }

@@ -1,7 +1,9 @@
 //! Snapshots: all or nothing, two kept, and the older one when the newer is damaged.
 
 use crate::support::owner;
-use quorate_ledger::{Disk, FileDisk, MemoryDisk, Owner, Snapshot, SnapshotError, Snapshots};
+use quorate_ledger::{
+    Disk, FileDisk, MemoryDisk, Owner, Snapshot, SnapshotError, Snapshots, memory_disk::Fault,
+};
 use quorate_types::{ReplicaId, Slot};
 
 fn name(slot: u64) -> String {
@@ -176,7 +178,7 @@ fn a_failed_fsync_is_fatal() {
     for successes in 0..2 {
         let disk = MemoryDisk::new();
         save(&disk, 5).unwrap();
-        disk.fail_sync_after(successes);
+        disk.strike_after(successes, Fault::SyncError);
         let error = save(&disk, 6).unwrap_err();
         assert_eq!(error.code(), "fsync-failed");
         assert!(error.is_fatal());

@@ -5,7 +5,7 @@ use crate::{
     wal::{append, open, record, records},
 };
 use proptest::prelude::*;
-use quorate_ledger::{MemoryDisk, Wal, WalError, WalRecord};
+use quorate_ledger::{MemoryDisk, Wal, WalError, WalRecord, memory_disk::Fault};
 use quorate_types::Slot;
 
 #[test]
@@ -87,7 +87,7 @@ fn after_a_failed_fsync_the_log_refuses_everything_and_never_syncs_again() {
     append(&mut wal, 0..3);
     wal.sync().unwrap();
     append(&mut wal, 3..5);
-    disk.fail_sync_after(0);
+    disk.strike_after(0, Fault::SyncError);
     let error = wal.sync().unwrap_err();
     assert_eq!(error.code(), "fsync-failed");
     assert!(error.is_fatal());
@@ -111,7 +111,7 @@ fn after_a_failed_fsync_the_log_refuses_everything_and_never_syncs_again() {
 fn a_failed_fsync_while_opening_creating_or_rotating_is_fatal_too() {
     for successes in 0..4 {
         let disk = MemoryDisk::new();
-        disk.fail_sync_after(successes);
+        disk.strike_after(successes, Fault::SyncError);
         let run = || -> Result<(), WalError> {
             let mut wal = Wal::create(disk.clone(), owner())?;
             append(&mut wal, 0..1);
@@ -129,7 +129,7 @@ fn a_failed_read_is_an_error_and_not_an_empty_log() {
     let mut wal = Wal::create(disk.clone(), owner()).unwrap();
     append(&mut wal, 0..3);
     wal.sync().unwrap();
-    disk.fail_read_after(0);
+    disk.strike_after(0, Fault::ReadError);
     let error = open(&disk).unwrap_err();
     assert_eq!(error.code(), "disk-failed");
     assert!(error.is_fatal());
