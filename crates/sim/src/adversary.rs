@@ -29,7 +29,7 @@ use crate::{
     rng::Rng,
 };
 use bytes::Bytes;
-use quorate_crypto::{Cosigner, VoteSigner, rejoin_statement};
+use quorate_crypto::{VoteSigner, rejoin_statement};
 use quorate_proof::{cosignature_message, head_text};
 use quorate_protocol::{
     adversary::Equivocates,
@@ -345,9 +345,8 @@ impl Adversary {
             let further = self.rng.range(1, INFLATION_MAX);
             report.executed = Slot(report.executed.0.saturating_add(further));
             report.view = View(report.view.0.saturating_add(further));
-            let key = VoteSigner::Mac { keyring: self.cluster.keyring, replica: self.me };
             let bytes = rejoin_statement(&self.cluster.domain(), nonce, to, &report);
-            report.signature = key.sign(&bytes);
+            report.signature = self.key().sign(&bytes);
             return Arc::new(Message::RejoinReport { nonce: *nonce, report });
         }
         let Message::Engine(order) = &**message else { return message.clone() };
@@ -403,7 +402,7 @@ impl Adversary {
         head.root.0[0] ^= 0xff;
         let text = head_text(self.cluster.policy.origin_text(), &head);
         let message = cosignature_message(&text, cosign.time.seconds());
-        let signature = Cosigner::mac(self.cluster.keyring, self.me).cosign(&message);
+        let signature = self.cluster.keys.cosigner(self.me).cosign(&message);
         Cosign { head, signature, ..cosign }
     }
 
@@ -528,7 +527,7 @@ impl Adversary {
     }
 
     fn key(&self) -> VoteSigner {
-        VoteSigner::Mac { keyring: self.cluster.keyring, replica: self.me }
+        self.cluster.keys.vote_signer(self.me)
     }
 
     /// A primary's own proposal, replaced; the same one each time it is sent.

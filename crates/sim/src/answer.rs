@@ -4,7 +4,7 @@
 use crate::{cluster::Cluster, process::Process};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use quorate_crypto::{Cosigner, Verifier};
+use quorate_crypto::Verifier;
 use quorate_proof::{
     Entry, ReceivedResponse, SentRequest, Verdict, VerifyError, checkpoint_text, content_digest,
     digest_value, head_text, proof_text, response_content, salt_value, verify,
@@ -45,7 +45,7 @@ pub fn earlier(
     let certificate = covering.ok_or("no certificate covers the entry")?;
     let path = log.path_to(index, &certificate.head).map_err(|e| text(&e))?.ok_or("no path")?;
     let head = head_text(cluster.policy.origin_text(), &certificate.head);
-    let log_signature = Cosigner::mac(cluster.keyring, at).log_sign(head.as_bytes());
+    let log_signature = cluster.keys.cosigner(at).log_sign(head.as_bytes());
     let Entry { epoch, time, state, .. } = entry;
     let facts = EntryFacts { index, epoch, time, state, salt: exchange.request.salt };
     let proof = Proof { facts, path: &path, certificate: &certificate, log_signature };

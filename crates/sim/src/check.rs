@@ -8,6 +8,7 @@ use crate::{
     client::{Operation, Returned},
     cluster::Tuning,
     model::{Expected, Model, content},
+    violation::{Check, Violation},
 };
 use quorate_types::{Index, LogItem, Request, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +31,7 @@ impl Trace {
     ///
     /// # Errors
     /// The first thing that does not hold.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), Violation> {
         let log = one_log(&self.logs)?;
         valid(log, &self.history, &self.invented)?;
         let expected = executed(log, self.tuning)?;
@@ -45,11 +46,11 @@ impl Trace {
 ///
 /// # Errors
 /// The first place at which two differ.
-pub fn one_log(logs: &[Vec<LogItem>]) -> Result<&[LogItem], String> {
+pub fn one_log(logs: &[Vec<LogItem>]) -> Result<&[LogItem], Violation> {
     let longest = logs.iter().max_by_key(|log| log.len()).map_or(&[][..], |log| log);
     for log in logs {
         if let Some(at) = log.iter().zip(longest).position(|(a, b)| a != b) {
-            return Err(format!("agreement: two logs differ at entry {at}"));
+            return Err(Check::Agreement.broken(format!("two logs differ at entry {at}")));
         }
     }
     Ok(longest)
@@ -60,7 +61,11 @@ pub fn one_log(logs: &[Vec<LogItem>]) -> Result<&[LogItem], String> {
 ///
 /// # Errors
 /// The request.
-pub fn valid(log: &[LogItem], history: &[Operation], invented: &[Request]) -> Result<(), String> {
+pub fn valid(
+    log: &[LogItem],
+    history: &[Operation],
+    invented: &[Request],
+) -> Result<(), Violation> {
     let signed = |request: &&Request| request.signature.is_some();
     let sound = history.iter().filter(|operation| operation.sound);
     let mut asked: BTreeSet<Vec<u8>> = sound.map(|operation| content(&operation.request)).collect();
@@ -69,7 +74,8 @@ pub fn valid(log: &[LogItem], history: &[Operation], invented: &[Request]) -> Re
         let request = &exchange.request;
         if !asked.contains(&content(request)) {
             let key = request.field("idempotency-key").unwrap_or_default();
-            return Err(format!("validity: nobody asked for {key} {}", request.path));
+            let reason = format!("nobody asked for {key} {}", request.path);
+            return Err(Check::Validity.broken(reason));
         }
     }
     Ok(())
@@ -79,24 +85,22 @@ pub fn valid(log: &[LogItem], history: &[Operation], invented: &[Request]) -> Re
 ///
 /// # Errors
 /// The first entry that does not.
-pub fn executed(log: &[LogItem], tuning: Tuning) -> Result<Vec<Option<Expected>>, String> {
+pub fn executed(log: &[LogItem], tuning: Tuning) -> Result<Vec<Option<Expected>>, Violation> {
     let mut model = Model::new(tuning);
     let mut all = Vec::with_capacity(log.len());
     for (at, item) in log.iter().enumerate() {
-        let expected = model.next(item).map_err(|reason| format!("entry {at}: {reason}"))?;
+        let wrong = |it: Violation| it.check.broken(format!("entry {at}: {}", it.reason));
+        let expected = model.next(item).map_err(wrong)?;
         if let (Some(expected), Some(exchange)) = (&expected, &item.exchange) {
             let (request, response) = (&exchange.request, &exchange.response);
             let same_body = expected.body.as_ref().is_none_or(|body| *body == response.body);
             if expected.status != response.status || !same_body {
-                return Err(format!(
-                    "entry {at} ({} {}) answers {} {:?}, the model says {} {:?}",
-                    request.method,
-                    request.path,
-                    response.status,
-                    response.body,
-                    expected.status,
-                    expected.body
-                ));
+                let (method, path) = (&request.method, &request.path);
+                let (status, body) = (response.status, &response.body);
+                return Err(Check::Execution.broken(format!(
+                    "entry {at} ({method} {path}) answers {status} {body:?}, the model says {} {:?}",
+                    expected.status, expected.body
+                )));
             }
         }
         all.push(expected);
@@ -109,7 +113,7 @@ pub fn executed(log: &[LogItem], tuning: Tuning) -> Result<Vec<Option<Expected>>
 ///
 /// # Errors
 /// The key.
-pub fn at_most_once(log: &[LogItem], expected: &[Option<Expected>]) -> Result<(), String> {
+pub fn at_most_once(log: &[LogItem], expected: &[Option<Expected>]) -> Result<(), Violation> {
     let mut effects = BTreeSet::new();
     for (item, expected) in log.iter().zip(expected) {
         let (Some(exchange), Some(Expected { executed: true, .. })) = (&item.exchange, expected)
@@ -122,7 +126,7 @@ pub fn at_most_once(log: &[LogItem], expected: &[Option<Expected>]) -> Result<()
         let credentials = request.field("authorization").filter(|_| signer.is_none());
         let Some(key) = request.field("idempotency-key") else { continue };
         if !effects.insert((signer, credentials, key)) {
-            return Err(format!("at most once: {key} took effect twice"));
+            return Err(Check::AtMostOnce.broken(format!("{key} took effect twice")));
         }
     }
     Ok(())
@@ -147,7 +151,7 @@ pub fn linearizable(
     log: &[LogItem],
     expected: &[Option<Expected>],
     history: &[Operation],
-) -> Result<(), String> {
+) -> Result<(), Violation> {
     // One that was asked for again took effect, perhaps, when it was asked for first.
     let mut first_called: BTreeMap<Vec<u8>, Time> = BTreeMap::new();
     for operation in history {
@@ -159,15 +163,18 @@ pub fn linearizable(
         let Some(Returned { at, index, salt, response }) = &operation.returned else { continue };
         let place = usize::try_from(index.0).unwrap_or(usize::MAX);
         let (Some(item), Some(Some(_))) = (log.get(place), expected.get(place)) else {
-            return Err(format!("durability: the acknowledged entry {index} is not in the log"));
+            let reason = format!("the acknowledged entry {index} is not in the log");
+            return Err(Check::Durability.broken(reason));
         };
         let Some(exchange) = &item.exchange else { continue };
         let asked = content(&operation.request);
         if content(&exchange.request) != asked {
-            return Err(format!("entry {index} answers another request than it was told to"));
+            let reason = format!("entry {index} answers another request than it was told to");
+            return Err(Check::Linearizability.broken(reason));
         }
         if exchange.request.salt != *salt || exchange.response != *response {
-            return Err(format!("entry {index} was told with another salt or response"));
+            let reason = format!("entry {index} was told with another salt or response");
+            return Err(Check::Linearizability.broken(reason));
         }
         let called = first_called.get(&asked).copied().unwrap_or(operation.called);
         let times = finished.entry(*index).or_insert((called, *at));
@@ -177,7 +184,8 @@ pub fn linearizable(
     let mut latest_call = Time::default();
     for (index, (called, returned)) in finished {
         if returned < latest_call {
-            return Err(format!("real time: entry {index} returned before an earlier one began"));
+            let reason = format!("real time: entry {index} returned before an earlier one began");
+            return Err(Check::Linearizability.broken(reason));
         }
         latest_call = latest_call.max(called);
     }

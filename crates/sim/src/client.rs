@@ -111,7 +111,7 @@ impl Client {
     #[must_use]
     pub fn new(number: usize, requests: usize, cluster: Arc<Cluster>, rng: Rng) -> Self {
         let identity = match number % 3 {
-            0 => Identity::Key(cluster.keyring.client_key(number as u64)),
+            0 => Identity::Key(cluster.keys.client_key(number as u64)),
             1 => Identity::Credentials(format!("Bearer client-{number}")),
             _ => Identity::Anonymous,
         };
@@ -228,7 +228,8 @@ impl Client {
         let mut signature = ClientSignature { key, params, signature: Signature([0; 64]) };
         let authority = self.cluster.domain().authority().to_owned();
         if let Ok(base) = signature_base(request, &authority, &signature) {
-            signature.signature = self.cluster.keyring.mac_by(&key, base.as_bytes());
+            signature.signature =
+                self.cluster.keys.sign_as_client(self.number as u64, base.as_bytes());
         }
         request.signature = Some(signature);
     }

@@ -1,7 +1,10 @@
 //! Keys, policy and configuration of a simulated cluster.
 
-use crate::rng::Rng;
-use quorate_crypto::{Cosigner, Domain, MacKeyring, Verifier, VoteSigner};
+use crate::{
+    keys::{Keys, Signatures},
+    rng::Rng,
+};
+use quorate_crypto::{Domain, Verifier};
 use quorate_ledger::Owner;
 use quorate_proof::{Coverage, Origin, Policy};
 use quorate_protocol::pbft::{Pbft, PbftConfig};
@@ -62,8 +65,8 @@ impl Tuning {
 pub struct Cluster {
     /// The replicas.
     pub committee: Committee,
-    /// Stands in for all keys.
-    pub keyring: MacKeyring,
+    /// Everybody's keys.
+    pub keys: Keys,
     /// The trust root of clients.
     pub policy: Policy,
     /// The chain.
@@ -77,13 +80,14 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster of `n` replicas; `None` if no committee has that size.
     #[must_use]
-    pub fn new(n: u16, keyring_seed: u64, tuning: Tuning) -> Option<Self> {
+    pub fn new(n: u16, signatures: Signatures, seed: u64, tuning: Tuning) -> Option<Self> {
         let committee = Committee::new(n, FaultModel::Bft).ok()?;
-        let keyring = MacKeyring::new(keyring_seed);
+        let keys = Keys::new(signatures, seed);
         let chain = Chain::parse("0123456789abcdef").ok()?;
         let name = "simulation.localhost".to_owned();
         let origin = Origin { name, chain, model: FaultModel::Bft };
-        let policy = keyring.policy(&origin, committee).ok()?;
+        let policy = keys.policy(&origin, committee).ok()?;
+        keys.verifier(committee, policy.clone()).ok()?;
         let limits = Limits {
             patience: Duration::from_millis(800),
             snapshot_bytes: tuning.snapshot_bytes,
@@ -93,7 +97,7 @@ impl Cluster {
             replay_signed_max: tuning.replay_signed_max,
             ..Limits::default()
         };
-        Some(Self { committee, keyring, policy, chain, limits, window: tuning.window })
+        Some(Self { committee, keys, policy, chain, limits, window: tuning.window })
     }
 
     /// A replica that was not started yet.
@@ -114,13 +118,13 @@ impl Cluster {
         let mut engine = PbftConfig::new(me, self.committee, domain);
         engine.window = self.window;
         engine.view_timeout = Duration::from_millis(600);
-        let signer = VoteSigner::Mac { keyring: self.keyring, replica: me };
+        let signer = self.keys.vote_signer(me);
         Replica::new(
             config,
             Pbft::new(engine, signer.clone()),
             Box::new(Kv),
             signer,
-            Cosigner::mac(self.keyring, me),
+            self.keys.cosigner(me),
             self.verifier(),
         )
     }
@@ -141,7 +145,8 @@ impl Cluster {
     /// Checks what replicas sign.
     #[must_use]
     pub fn verifier(&self) -> Verifier {
-        Verifier::mac(self.committee, self.keyring, self.policy.clone())
+        let verifier = self.keys.verifier(self.committee, self.policy.clone());
+        verifier.expect("the keys were tried when the cluster was made")
     }
 
     /// Whose data a replica's folder holds.

@@ -4,6 +4,8 @@ use crate::{
     answer,
     client::{Client, Manner, Returned, Trick},
     process::Act,
+    seat::Seat,
+    violation::Check,
     world::{Event, World},
 };
 use quorate_replica::{Reply, Ticket};
@@ -46,7 +48,7 @@ impl World {
     }
 
     /// A client tells a gateway that it waits no longer.
-    pub(crate) fn abandon(&mut self, at: ReplicaId, ticket: Ticket) {
+    pub(crate) fn abandon(&mut self, at: Seat, ticket: Ticket) {
         if self.tickets.remove(&ticket).is_none() {
             return;
         }
@@ -62,7 +64,9 @@ impl World {
     fn send(&mut self, number: usize, operation: usize) -> bool {
         self.attempts += 1;
         let ticket = Ticket(self.attempts);
-        let gateway = self.clients[number].gateway(self.plan.n);
+        let asked = self.clients[number].gateway(self.plan.n);
+        let seats: Vec<Seat> = self.seating.of(asked).collect();
+        let gateway = self.rng.pick(&seats).copied().unwrap_or_default();
         let (salt, again) = self.clients[number].salt();
         if again {
             self.outcome.inject("salt-reused");
@@ -86,22 +90,25 @@ impl World {
     }
 
     /// An answer arrives: the client checks it, and believes it or waits on.
-    pub(crate) fn reply(&mut self, at: ReplicaId, ticket: Ticket, reply: Reply) {
+    pub(crate) fn reply(&mut self, at: Seat, ticket: Ticket, reply: Reply) {
         let Some((operation, gateway)) = self.tickets.get(&ticket).copied() else { return };
         if gateway != at {
             return;
         }
-        let machine = &self.machines[at.position()];
-        let (Some(process), lies) = (&machine.process, self.lies(at)) else { return };
+        let (machine, who) = (&self.machines[at.position()], self.who(at));
+        let (Some(process), lies) = (&machine.process, self.lies(who)) else { return };
         let written = match &reply {
-            Reply::Certified(certified) => Ok(answer::certified(&self.cluster, at, certified)),
-            Reply::Earlier(index) => answer::earlier(&self.cluster, at, process, *index),
+            Reply::Certified(certified) => Ok(answer::certified(&self.cluster, who, certified)),
+            Reply::Earlier(index) => answer::earlier(&self.cluster, who, process, *index),
             Reply::Refused(_) => return self.outcome.check("refusals"),
         };
         let mut received = match written {
             Ok(received) => received,
             Err(_) if lies => return,
-            Err(reason) => return self.fail(format!("{at} cannot prove its answer: {reason}")),
+            Err(reason) => {
+                let reason = format!("{who} cannot prove its answer: {reason}");
+                return self.fail(Check::Proofs.broken(reason));
+            }
         };
         let content = self.rng.permille(500);
         let adversary = self.machines[at.position()].adversary.as_mut();
@@ -111,7 +118,9 @@ impl World {
         }
         let request = &self.history[operation].request;
         match answer::check(&self.cluster, &self.verifier, request, &received) {
-            Ok(_) if forged => self.fail(format!("a forged answer of {at} verifies")),
+            Ok(_) if forged => {
+                self.fail(Check::Proofs.broken(format!("a forged answer of {who} verifies")));
+            }
             Ok(verdict) => {
                 self.outcome.check("answers-verified");
                 let fields = received.fields.into_iter();
@@ -124,7 +133,10 @@ impl World {
             }
             Err(_) if forged => self.outcome.check("forged-answers-refused"),
             Err(_) if lies => {}
-            Err(error) => self.fail(format!("an answer of {at} does not verify: {error}")),
+            Err(error) => {
+                let reason = format!("an answer of {who} does not verify: {error}");
+                self.fail(Check::Proofs.broken(reason));
+            }
         }
     }
 

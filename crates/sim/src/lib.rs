@@ -7,11 +7,14 @@
 //! | file | holds |
 //! |---|---|
 //! | [`rng`] | the seed's random numbers |
-//! | [`cluster`] | keys, policy, bounds and configuration of the replicas |
+//! | [`seat`] | machines, and whose they are: a twin has two |
+//! | [`keys`] | MACs or real signatures |
+//! | [`cluster`] | policy, bounds and configuration of the replicas |
 //! | [`process`] | one replica's process: pipeline, ledger, and the barrier of an fsync |
 //! | [`network`] | delay, loss, duplication, partitions |
 //! | [`adversary`] | what a Byzantine replica makes of what the one inside it sends |
-//! | [`plan`] | which faults a seed brings, and when; who is faulty |
+//! | [`plan`] | which faults a seed brings, and when |
+//! | [`cast`] | who is faulty, and how |
 //! | [`client`] | clients that retry under one key at any gateway, and some that misbehave |
 //! | [`answer`] | a certified answer as a gateway writes it and a client checks it |
 //! | [`world`] | the event loop that holds them together |
@@ -20,25 +23,32 @@
 //! | `verdict` | when a run is over |
 //! | [`check`] | what must hold at the end, whatever happened |
 //! | [`model`] | a plain model of the service and of at-most-once, for these checks |
+//! | [`violation`] | what can be wrong, by the check that finds it |
 //! | [`outcome`] | what a run came to, and counts of what it met |
 
 pub mod adversary;
 pub mod answer;
+pub mod cast;
 pub mod check;
 pub mod client;
 pub mod cluster;
 mod front;
+pub mod keys;
 pub mod model;
 pub mod network;
 pub mod outcome;
 pub mod plan;
 pub mod process;
 pub mod rng;
+pub mod seat;
 mod verdict;
+pub mod violation;
 pub mod witness;
 pub mod world;
 
 pub use adversary::Deed;
+pub use keys::Signatures;
 pub use outcome::Outcome;
 pub use plan::Plan;
+pub use violation::{Check, Failure, Violation};
 pub use world::{record, run};

@@ -1,7 +1,10 @@
 //! A plain model of what execution must do: the key-value service, and at most once. It executes a
 //! log entry by entry and says what each must answer, without the code under test.
 
-use crate::cluster::Tuning;
+use crate::{
+    cluster::Tuning,
+    violation::{Check, Violation},
+};
 use bytes::Bytes;
 use quorate_proof::{Entry, created_s};
 use quorate_types::{Index, LogItem, PublicKey, Request, Response, Salt, UnixMillis, Wire};
@@ -78,8 +81,9 @@ impl Model {
     ///
     /// # Errors
     /// Why it may not stand in the log.
-    pub fn next(&mut self, item: &LogItem) -> Result<Option<Expected>, String> {
-        let entry = Entry::parse(&item.entry).map_err(|error| error.to_string())?;
+    pub fn next(&mut self, item: &LogItem) -> Result<Option<Expected>, Violation> {
+        let entry = Entry::parse(&item.entry);
+        let entry = entry.map_err(|error| Check::Execution.broken(error.to_string()))?;
         if entry.time != self.time {
             // Another slot begins; what lies before the window was forgotten with the one before.
             self.time = entry.time;
@@ -98,7 +102,8 @@ impl Model {
         }
         let seen = self.seen.get(&name);
         if let Some(seen) = seen.filter(|seen| seen.content == asked) {
-            return Err(format!("at most once: it was answered at entry {}", seen.index));
+            let reason = format!("it was answered before, at entry {}", seen.index);
+            return Err(Check::AtMostOnce.broken(reason));
         }
         let unseen = seen.is_none();
         let signed = request.signature.is_some();

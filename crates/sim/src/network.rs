@@ -1,7 +1,7 @@
 //! Delay, loss, duplication, partitions.
 
-use crate::rng::Rng;
-use quorate_types::{ReplicaId, Time};
+use crate::{rng::Rng, seat::Seat};
+use quorate_types::Time;
 use std::{collections::BTreeSet, time::Duration};
 
 /// How links behave, for a whole run or until healed.
@@ -16,7 +16,7 @@ pub struct Network {
     /// Messages in a thousand that come twice.
     pub replay_permille: u64,
     /// Directed links that carry nothing now.
-    pub cut: BTreeSet<(ReplicaId, ReplicaId)>,
+    pub cut: BTreeSet<(Seat, Seat)>,
     rng: Rng,
 }
 
@@ -35,7 +35,7 @@ impl Network {
     }
 
     /// When a message that leaves now arrives: never, once, or twice.
-    pub fn arrivals(&mut self, now: Time, from: ReplicaId, to: ReplicaId) -> Vec<Time> {
+    pub fn arrivals(&mut self, now: Time, from: Seat, to: Seat) -> Vec<Time> {
         if self.cut.contains(&(from, to)) || self.rng.permille(self.loss_permille) {
             return Vec::new();
         }

@@ -1,5 +1,6 @@
 //! What a run came to, and what it met on the way.
 
+use crate::violation::Failure;
 use std::collections::BTreeMap;
 
 /// How often something happened, by its name.
@@ -9,7 +10,7 @@ pub type Counts = BTreeMap<&'static str, u64>;
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Outcome {
     /// What was violated, or who got stuck; empty if all is well.
-    pub failures: Vec<String>,
+    pub failures: Vec<Failure>,
     /// Events handled.
     pub events: u64,
     /// Entries in the longest log.

@@ -6,15 +6,15 @@
 
 use crate::{
     adversary::Deed,
-    cluster::{Tuning, faults_of},
+    cast::Cast,
+    cluster::Tuning,
+    keys::Signatures,
     network::Network,
     rng::Rng,
+    seat::{Seat, Seating},
 };
 use quorate_types::{ReplicaId, Time};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 /// One fault.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,7 +22,7 @@ pub enum Fault {
     /// Processes die at one moment; `power` loses what was not synced.
     Crash {
         /// Which.
-        replicas: Vec<ReplicaId>,
+        seats: Vec<Seat>,
         /// Whether the machine dies too.
         power: bool,
         /// How long they stay down.
@@ -33,56 +33,10 @@ pub enum Fault {
     /// Directed links carry nothing for a while.
     Cut {
         /// From whom to whom.
-        links: BTreeSet<(ReplicaId, ReplicaId)>,
+        links: BTreeSet<(Seat, Seat)>,
         /// How long.
         lasting: Duration,
     },
-}
-
-/// Who is faulty, and how. At most f replicas in all, those that lose their disks among them: a
-/// lost disk is a fault (P2).
-#[derive(Clone, Debug, Default)]
-pub struct Cast {
-    /// The faulty ones.
-    pub faulty: BTreeSet<ReplicaId>,
-    /// Those among them that lie, and how.
-    pub liars: BTreeMap<ReplicaId, BTreeSet<Deed>>,
-    /// Whom equivocators tell the contradiction, all of them the same.
-    pub deceived: BTreeSet<ReplicaId>,
-    /// Whether liars follow the protocol once everything is healed.
-    pub reform: bool,
-    /// Clocks that are off by more than replicas bear with, in milliseconds.
-    pub clocks: BTreeMap<ReplicaId, i64>,
-    /// Whether these clocks are set right once everything is healed.
-    pub clocks_mended: bool,
-}
-
-impl Cast {
-    /// Draws who is faulty in a committee of `n`, and how: so many of a thousand of
-    /// them by these deeds.
-    #[must_use]
-    pub fn draw(rng: &mut Rng, n: u16, deeds: &[Deed], liars_permille: u64) -> Self {
-        let mut cast = Self { reform: rng.permille(300), ..Self::default() };
-        cast.clocks_mended = rng.permille(500);
-        let mut all: Vec<ReplicaId> = (0..n).map(ReplicaId).collect();
-        for _ in 0..faults_of(n) {
-            let place = usize::try_from(rng.below(all.len() as u64)).unwrap_or(0);
-            cast.faulty.insert(all.swap_remove(place));
-        }
-        cast.deceived.extend((0..n).map(ReplicaId).filter(|_| rng.permille(500)));
-        for &replica in &cast.faulty {
-            if rng.permille(liars_permille) {
-                let most = rng.range(1, 5);
-                let deeds = (0..most).map(|_| Deed::draw(rng, deeds)).collect();
-                cast.liars.insert(replica, deeds);
-            }
-            if rng.permille(200) {
-                let off = i64::try_from(rng.range(2_300, 10_000)).unwrap_or(0);
-                cast.clocks.insert(replica, if rng.permille(500) { off } else { -off });
-            }
-        }
-        cast
-    }
 }
 
 /// A seed's plan.
@@ -92,6 +46,8 @@ pub struct Plan {
     pub seed: u64,
     /// How many replicas.
     pub n: u16,
+    /// What they sign with.
+    pub signatures: Signatures,
     /// How links behave in the first phase.
     pub network: Network,
     /// What happens, in order of time.
@@ -138,15 +94,23 @@ impl Plan {
         if laggard {
             draw_absences(&mut rng, n, &cast, healed, &mut faults);
         }
+        let seating = Seating::new(n, &cast.twins);
         for _ in 0..rng.below(6) {
             let at = Time(rng.below(healed.0));
-            faults.push((at, draw_fault(&mut rng, n, &cast.faulty)));
+            faults.push((at, draw_fault(&mut rng, &seating, &cast.faulty)));
+        }
+        for &twin in &cast.twins {
+            for _ in 0..rng.range(1, 5) {
+                let at = Time(rng.below(healed.0));
+                faults.push((at, draw_parting(&mut rng, &seating, twin)));
+            }
         }
         let small = laggard || rng.permille(400);
         faults.sort_by_key(|(at, _)| *at);
         Self {
             seed,
             n,
+            signatures: Signatures::Macs,
             network,
             faults,
             healed,
@@ -201,62 +165,80 @@ fn draw_absences(
     let away = rng.pick(&sound).copied().unwrap_or_default();
     let at = Time(rng.below(healed.0 / 4));
     let down = Duration::from_millis(rng.range(1_500, 5_000));
-    let others = (0..n).map(ReplicaId).filter(|other| *other != away);
+    let away = Seat::first(away);
+    let others = Seating::new(n, &cast.twins).all().filter(|&other| other != away);
     faults.push(match rng.permille(500) {
         true => {
             let power = rng.permille(500);
-            (at, Fault::Crash { replicas: vec![away], power, down, empty: false })
+            (at, Fault::Crash { seats: vec![away], power, down, empty: false })
         }
         false => {
             let links = others.flat_map(|other| [(away, other), (other, away)]).collect();
             (at, Fault::Cut { links, lasting: down })
         }
     });
-    let honest = cast.faulty.iter().find(|it| !cast.liars.contains_key(it));
+    let honest = cast.faulty.iter().find(|it| !cast.lies(**it));
     if let Some(&honest) = honest
         && rng.permille(700)
     {
-        let replicas = vec![honest];
+        let seats = vec![Seat::first(honest)];
         let at = Time(rng.below(healed.0));
-        faults.push((at, Fault::Crash { replicas, power: true, down: down / 4, empty: true }));
+        faults.push((at, Fault::Crash { seats, power: true, down: down / 4, empty: true }));
     }
 }
 
 /// Only disks of faulty replicas are emptied: a lost disk is a fault (P2), and the plan does not
 /// wait for one to have rejoined before it takes the next.
-fn draw_fault(rng: &mut Rng, n: u16, faulty: &BTreeSet<ReplicaId>) -> Fault {
-    let pick = |rng: &mut Rng| ReplicaId(u16::try_from(rng.below(n.into())).unwrap_or(0));
+fn draw_fault(rng: &mut Rng, seating: &Seating, faulty: &BTreeSet<ReplicaId>) -> Fault {
+    let all: Vec<Seat> = seating.all().collect();
+    let pick = |rng: &mut Rng| rng.pick(&all).copied().unwrap_or_default();
     let lasting = Duration::from_millis(rng.range(50, 3_000));
     match rng.below(10) {
         0..=2 => {
-            let replicas = vec![pick(rng)];
-            Fault::Crash { replicas, power: rng.permille(500), down: lasting, empty: false }
+            let seats = vec![pick(rng)];
+            Fault::Crash { seats, power: rng.permille(500), down: lasting, empty: false }
         }
-        3 => {
-            let replicas = (0..n).map(ReplicaId).collect();
-            Fault::Crash { replicas, power: rng.permille(500), down: lasting, empty: false }
-        }
+        3 => Fault::Crash { seats: all, power: rng.permille(500), down: lasting, empty: false },
         4 | 5 => {
             let place = usize::try_from(rng.below(faulty.len() as u64)).unwrap_or(0);
-            let replicas = faulty.iter().copied().skip(place).take(1).collect();
-            Fault::Crash { replicas, power: true, down: lasting, empty: true }
+            let seats = faulty.iter().skip(place).take(1).flat_map(|&it| seating.of(it)).collect();
+            Fault::Crash { seats, power: true, down: lasting, empty: true }
         }
         _ => {
             let isolated = rng.permille(500);
             let mut side = BTreeSet::from([pick(rng)]);
-            side.extend((0..n).map(ReplicaId).filter(|_| !isolated && rng.permille(500)));
-            let symmetric = rng.permille(700);
-            let mut links = BTreeSet::new();
-            for a in (0..n).map(ReplicaId) {
-                for b in (0..n).map(ReplicaId) {
-                    let out = side.contains(&a) && !side.contains(&b);
-                    let into = !side.contains(&a) && side.contains(&b);
-                    if out || (into && symmetric) {
-                        links.insert((a, b));
-                    }
-                }
-            }
-            Fault::Cut { links, lasting }
+            side.extend(all.iter().copied().filter(|_| !isolated && rng.permille(500)));
+            Fault::Cut { links: between(&all, &side, rng.permille(700)), lasting }
         }
     }
+}
+
+/// The two machines of a twin are on two sides of a cut, and everybody else hears one of them.
+fn draw_parting(rng: &mut Rng, seating: &Seating, twin: ReplicaId) -> Fault {
+    let all: Vec<Seat> = seating.all().collect();
+    let mut side: BTreeSet<Seat> = BTreeSet::from([Seat::first(twin)]);
+    let others = all.iter().copied().filter(|&seat| seating.who(seat) != twin);
+    side.extend(others.filter(|_| rng.permille(500)));
+    let lasting = Duration::from_millis(rng.range(50, 3_000));
+    // Perhaps the others hear each other all the while, and only the twins are parted.
+    let mut links = between(&all, &side, true);
+    if rng.permille(500) {
+        links.retain(|&(a, b)| seating.who(a) == twin || seating.who(b) == twin);
+    }
+    Fault::Cut { links, lasting }
+}
+
+/// The links from one side to all others, and back where the cut is symmetric.
+fn between(all: &[Seat], side: &BTreeSet<Seat>, symmetric: bool) -> BTreeSet<(Seat, Seat)> {
+    let mut links = BTreeSet::new();
+    for &a in all {
+        for &b in all {
+            let out = side.contains(&a) && !side.contains(&b);
+            let into = !side.contains(&a) && side.contains(&b);
+            if out || (into && symmetric) {
+                links.insert((a, b));
+            }
+        }
+    }
+    links
 }

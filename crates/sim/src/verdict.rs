@@ -4,6 +4,8 @@ use crate::{
     check::{self, Trace},
     outcome::mix,
     process::{Act, Process},
+    seat::Seat,
+    violation::{Check, Violation},
     world::World,
 };
 use quorate_types::{Index, ReplicaId};
@@ -12,9 +14,9 @@ use std::collections::BTreeSet;
 impl World {
     /// Whether a replica must come up, catch up and answer in the end: it never lied, and its clock
     /// is right.
-    pub(crate) fn must_serve(&self, at: ReplicaId) -> bool {
+    pub(crate) fn must_serve(&self, who: ReplicaId) -> bool {
         let cast = &self.plan.cast;
-        !self.lies(at) && (cast.clocks_mended || !cast.clocks.contains_key(&at))
+        !self.lies(who) && (cast.clocks_mended || !cast.clocks.contains_key(&who))
     }
 
     /// Whether everybody was answered and everybody is level.
@@ -27,7 +29,7 @@ impl World {
         let acknowledged = self.history.iter().filter_map(|operation| operation.returned.as_ref());
         let needed = acknowledged.map(|returned| returned.index.0 + 1).max().unwrap_or(0);
         let mut level = BTreeSet::new();
-        for at in self.cluster.committee.replicas().filter(|&at| self.must_serve(at)) {
+        for at in self.serving() {
             let Some(process) = &self.machines[at.position()].process else { return false };
             let sight = process.replica().sight();
             if !sight.votes || sight.stable != sight.executed || process.log().size() < needed {
@@ -40,16 +42,20 @@ impl World {
 
     /// Whether every replica that must serve says that it does.
     pub(crate) fn all_ready(&self) -> bool {
-        let mut serving = self.cluster.committee.replicas().filter(|&at| self.must_serve(at));
-        serving.all(|at| self.machines[at.position()].ready)
+        self.serving().all(|at| self.machines[at.position()].ready)
+    }
+
+    fn serving(&self) -> impl Iterator<Item = Seat> + '_ {
+        self.seating.all().filter(|&at| self.must_serve(self.who(at)))
     }
 
     pub(crate) fn report_stuck(&mut self) {
         let open = self.clients.iter().filter(|client| client.current.is_some()).count();
         let mut sights = Vec::new();
-        for at in self.cluster.committee.replicas() {
+        for at in self.seating.all() {
             let machine = &self.machines[at.position()];
-            let role = match (self.lies(at), self.must_serve(at)) {
+            let (who, at) = (self.who(at), self.name(at));
+            let role = match (self.lies(who), self.must_serve(who)) {
                 (true, _) => " (liar)",
                 (_, false) => " (wrong clock)",
                 _ => "",
@@ -64,14 +70,15 @@ impl World {
         }
         let phase = if self.probing { "after the probes" } else { "before the probes" };
         let sights = sights.join("; ");
-        self.fail(format!("stuck {phase}: {open} clients unanswered; {sights}"));
+        let reason = format!("stuck {phase}: {open} clients unanswered; {sights}");
+        self.fail(Check::Progress.broken(reason));
     }
 
     /// Checks everything that can be checked at the end.
     pub(crate) fn judge(&mut self) -> Trace {
         let (mut logs, mut invented) = (Vec::new(), Vec::new());
         let (mut ends, mut damaged) = (Vec::new(), Vec::new());
-        for at in self.cluster.committee.replicas() {
+        for at in self.seating.all() {
             let machine = &self.machines[at.position()];
             if let Some(adversary) = &machine.adversary {
                 invented.extend_from_slice(adversary.invented());
@@ -81,8 +88,12 @@ impl World {
                 continue;
             }
             let Some(process) = &machine.process else { continue };
-            let log = process.log();
-            damaged.extend(log.verify().err().map(|error| format!("{at}: {error}")));
+            if self.lies(self.who(at)) {
+                continue;
+            }
+            let (log, name) = (process.log(), self.name(at));
+            let damage = |error| Check::State.broken(format!("{name}: {error}"));
+            damaged.extend(log.verify().err().map(damage));
             let items = (0..log.size()).map_while(|i| log.item(Index(i)).ok().flatten());
             logs.push(items.collect());
             self.outcome.views = self.outcome.views.max(process.replica().sight().view.0);
@@ -91,21 +102,21 @@ impl World {
         let (history, tuning) = (std::mem::take(&mut self.history), self.plan.tuning);
         let trace = Trace { logs, history, invented, tuning };
         self.outcome.entries = trace.logs.iter().map(Vec::len).max().unwrap_or(0) as u64;
-        if let Err(reason) = trace.check() {
-            self.fail(reason);
+        if let Err(violation) = trace.check() {
+            self.fail(violation);
         }
         let longest = trace.logs.iter().max_by_key(|log| log.len());
         match longest.map_or(0, |log| check::forgotten(log)) {
             0 => {}
             again => *self.outcome.checked.entry("forgotten-and-repeated").or_default() += again,
         }
-        damaged.into_iter().for_each(|reason| self.fail(reason));
+        damaged.into_iter().for_each(|violation| self.fail(violation));
         if self.outcome.failures.is_empty() {
             self.start_again(&trace);
         }
         for (slot, digest) in &ends {
             if ends.iter().any(|(other, state)| other == slot && state != digest) {
-                self.fail(format!("two states after slot {slot}"));
+                self.fail(Check::State.broken(format!("two states after slot {slot}")));
             }
             self.outcome.hash = mix(self.outcome.hash, slot.0 ^ u64::from(digest.0[0]));
         }
@@ -116,8 +127,9 @@ impl World {
     /// of power leaves of it, and must lead to the same log.
     fn start_again(&mut self, trace: &Trace) {
         let seed = self.rng.draw();
-        for at in self.cluster.committee.replicas() {
-            let Some(process) = &self.machines[at.position()].process else { continue };
+        for seat in self.seating.all() {
+            let at = self.who(seat);
+            let Some(process) = &self.machines[seat.position()].process else { continue };
             if self.lies(at) {
                 continue;
             }
@@ -133,12 +145,12 @@ impl World {
                     let log = process.log();
                     let items = (0..log.size()).map_while(|i| log.item(Index(i)).ok().flatten());
                     let logs = [items.collect(), trace.logs.first().cloned().unwrap_or_default()];
-                    if let Err(reason) = check::one_log(&logs) {
-                        self.fail(format!("{at} started again: {reason}"));
+                    if let Err(Violation { check, reason }) = check::one_log(&logs) {
+                        self.fail(check.broken(format!("{at} started again: {reason}")));
                     }
                 }
                 (Err(reason), _) | (_, Some(reason)) => {
-                    self.fail(format!("{at} cannot start again: {reason}"));
+                    self.fail(Check::Running.broken(format!("{at} cannot start again: {reason}")));
                 }
             }
         }

@@ -1,6 +1,10 @@
 //! Watches what correct replicas sign and of whom they complain, while a run goes on.
 
-use crate::{cluster::Cluster, process::Sent};
+use crate::{
+    cluster::Cluster,
+    process::Sent,
+    violation::{Check, Violation},
+};
 use quorate_crypto::Verifier;
 use quorate_protocol::{
     Accusation,
@@ -25,13 +29,14 @@ impl Witness {
     ///
     /// # Errors
     /// What it contradicts: two roots for one size of the log, or two votes for one place.
-    pub fn sent(&mut self, from: ReplicaId, message: &Sent) -> Result<(), String> {
+    pub fn sent(&mut self, from: ReplicaId, message: &Sent) -> Result<(), Violation> {
         match message {
             Message::Cosign(cosign) => {
                 let (size, root) = (cosign.head.size, cosign.head.root);
                 match *self.roots.entry((from, size)).or_insert(root) == root {
                     true => Ok(()),
-                    false => Err(format!("{from} cosigned two roots for size {size}")),
+                    false => Err(Check::Signatures
+                        .broken(format!("{from} cosigned two roots for size {size}"))),
                 }
             }
             Message::Engine(order) => match &order.body {
@@ -44,14 +49,15 @@ impl Witness {
         }
     }
 
-    fn voted(&mut self, from: ReplicaId, phase: Phase, vote: &Vote) -> Result<(), String> {
+    fn voted(&mut self, from: ReplicaId, phase: Phase, vote: &Vote) -> Result<(), Violation> {
         let (view, slot, digest) = (vote.header.view, vote.header.slot, vote.header.digest);
         if vote.signer != from {
             return Ok(());
         }
         match *self.votes.entry((from, phase, view, slot)).or_insert(digest) == digest {
             true => Ok(()),
-            false => Err(format!("{from} voted twice ({phase:?}, view {view}, slot {slot})")),
+            false => Err(Check::Signatures
+                .broken(format!("{from} voted twice ({phase:?}, view {view}, slot {slot})"))),
         }
     }
 }
@@ -66,10 +72,11 @@ pub fn accused(
     verifier: &Verifier,
     accusation: &Accusation,
     lies: bool,
-) -> Result<bool, String> {
+) -> Result<bool, Violation> {
     let Accusation { replica, charge, evidence } = accusation;
     if !lies {
-        return Err(format!("accuses {replica} of {charge}, who did nothing wrong"));
+        let reason = format!("accuses {replica} of {charge}, who did nothing wrong");
+        return Err(Check::Evidence.broken(reason));
     }
     let holds = match (&**evidence, *charge) {
         ([], _) => return Ok(false),
@@ -80,6 +87,7 @@ pub fn accused(
     };
     match holds {
         true => Ok(true),
-        false => Err(format!("accuses {replica} of {charge} with evidence that proves nothing")),
+        false => Err(Check::Evidence
+            .broken(format!("accuses {replica} of {charge} with evidence that proves nothing"))),
     }
 }

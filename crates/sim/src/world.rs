@@ -10,6 +10,8 @@ use crate::{
     plan::{Fault, Plan},
     process::{Act, Process, Sent, TimerName},
     rng::Rng,
+    seat::{Seat, Seating},
+    violation::{Check, Failure, Violation},
     witness::{self, Witness},
 };
 use quorate_crypto::Verifier;
@@ -25,17 +27,17 @@ use std::{
 
 #[derive(Debug)]
 pub(crate) enum Event {
-    Deliver { from: ReplicaId, to: ReplicaId, message: Arc<Sent> },
-    Timer { at: ReplicaId, life: u64, timer: TimerName, armed: u64 },
-    Synced { at: ReplicaId, life: u64 },
+    Deliver { from: Seat, to: Seat, message: Arc<Sent> },
+    Timer { at: Seat, life: u64, timer: TimerName, armed: u64 },
+    Synced { at: Seat, life: u64 },
     Fault(Fault),
-    Start { at: ReplicaId },
-    Mend { links: BTreeSet<(ReplicaId, ReplicaId)> },
-    Link { at: ReplicaId, peer: ReplicaId, up: bool },
+    Start { at: Seat },
+    Mend { links: BTreeSet<(Seat, Seat)> },
+    Link { at: Seat, peer: ReplicaId, up: bool },
     Heal,
     Call { client: usize },
     Retry { client: usize, operation: usize },
-    Abandon { at: ReplicaId, ticket: Ticket },
+    Abandon { at: Seat, ticket: Ticket },
 }
 
 pub(crate) struct Machine {
@@ -56,10 +58,11 @@ pub(crate) struct World {
     queue: BTreeMap<(Time, u64), Event>,
     sequence: u64,
     network: Network,
+    pub(crate) seating: Seating,
     pub(crate) machines: Vec<Machine>,
     pub(crate) clients: Vec<Client>,
     pub(crate) history: Vec<Operation>,
-    pub(crate) tickets: BTreeMap<Ticket, (usize, ReplicaId)>,
+    pub(crate) tickets: BTreeMap<Ticket, (usize, Seat)>,
     pub(crate) attempts: u64,
     /// Whether everybody was answered and level, and each gateway is asked once more.
     pub(crate) probing: bool,
@@ -78,8 +81,9 @@ pub fn run(plan: Plan) -> Outcome {
 #[must_use]
 pub fn record(plan: Plan) -> (Outcome, Trace) {
     let tuning = plan.tuning;
-    let Some(cluster) = Cluster::new(plan.n, plan.seed, tuning) else {
-        let failures = vec![format!("no committee of {}", plan.n)];
+    let Some(cluster) = Cluster::new(plan.n, plan.signatures, plan.seed, tuning) else {
+        let violation = Check::Running.broken(format!("no committee of {}", plan.n));
+        let failures = vec![Failure { at: Time::default(), violation }];
         let (logs, history, invented) = (Vec::new(), Vec::new(), Vec::new());
         let trace = Trace { logs, history, invented, tuning };
         return (Outcome { failures, ..Outcome::default() }, trace);
@@ -95,11 +99,9 @@ impl World {
     fn new(cluster: Cluster, plan: Plan) -> Self {
         let cluster = Arc::new(cluster);
         let mut rng = Rng::new(plan.seed ^ 0x5157_4f52_4154_4531);
-        let machines = cluster
-            .committee
-            .replicas()
-            .map(|replica| Machine::new(replica, &cluster, &plan, &mut rng))
-            .collect();
+        let seating = Seating::new(plan.n, &plan.cast.twins);
+        let machine = |seat| Machine::new(seating.who(seat), &cluster, &plan, &mut rng);
+        let machines = seating.all().map(machine).collect();
         let client =
             |number, rng: &mut Rng| Client::new(number, plan.requests, cluster.clone(), rng.fork());
         let clients = (0..plan.clients).map(|number| client(number, &mut rng)).collect();
@@ -111,6 +113,7 @@ impl World {
             now: Time::default(),
             queue: BTreeMap::new(),
             sequence: 0,
+            seating,
             machines,
             clients,
             history: Vec::new(),
@@ -124,7 +127,7 @@ impl World {
     }
 
     fn begin(&mut self) {
-        for at in self.cluster.committee.replicas() {
+        for at in self.seating.all() {
             let machine = &self.machines[at.position()];
             let (disk, off) = (machine.disk.clone(), machine.skew_ms.unsigned_abs());
             match off {
@@ -132,8 +135,9 @@ impl World {
                 201..=2_000 => self.outcome.inject("clock-near"),
                 _ => self.outcome.inject("clock-far"),
             }
-            if let Err(reason) = Process::format(&self.cluster, at, &disk) {
-                self.fail(format!("{at} cannot be formatted: {reason}"));
+            if let Err(reason) = Process::format(&self.cluster, self.who(at), &disk) {
+                let reason = format!("{} cannot be formatted: {reason}", self.name(at));
+                self.fail(Check::Running.broken(reason));
             }
             self.schedule(Time::default(), Event::Start { at });
         }
@@ -174,6 +178,7 @@ impl World {
         let mut acts = Vec::new();
         match event {
             Event::Deliver { from, to, message } => {
+                let from = self.who(from);
                 let machine = &mut self.machines[to.position()];
                 if let Some(process) = &mut machine.process {
                     if let Some(adversary) = &mut machine.adversary {
@@ -224,8 +229,8 @@ impl World {
 
     // --- faults --------------------------------------------------------------------------------
 
-    fn start(&mut self, at: ReplicaId) {
-        let nonce = self.rng.draw();
+    fn start(&mut self, at: Seat) {
+        let (who, nonce) = (self.who(at), self.rng.draw());
         let mut acts = Vec::new();
         let machine = &mut self.machines[at.position()];
         if machine.process.is_some() {
@@ -234,7 +239,7 @@ impl World {
         machine.life += 1;
         machine.armed.clear();
         let (disk, skew) = (machine.disk.clone(), machine.skew_ms);
-        match Process::start(&self.cluster, at, &disk, self.now, nonce, skew, &mut acts) {
+        match Process::start(&self.cluster, who, &disk, self.now, nonce, skew, &mut acts) {
             Ok(process) => {
                 if !process.replica().sight().votes {
                     self.outcome.rejoins += 1;
@@ -242,21 +247,22 @@ impl World {
                 machine.process = Some(process);
                 self.carry_out(at, acts);
             }
-            Err(_) if self.lies(at) => {}
-            Err(reason) => self.fail(format!("{at} cannot start: {reason}")),
+            Err(_) if self.lies(who) => {}
+            Err(reason) => {
+                self.fail(Check::Running.broken(format!("{who} cannot start: {reason}")));
+            }
         }
     }
 
     fn inflict(&mut self, fault: Fault) {
         match fault {
-            Fault::Crash { replicas, power, down, empty } => {
+            Fault::Crash { seats, power, down, empty } => {
                 self.outcome.inject(match (empty, power) {
                     (true, _) => "lost-disk",
                     (false, true) => "power-loss",
                     (false, false) => "crash",
                 });
-                let others: Vec<ReplicaId> = self.cluster.committee.replicas().collect();
-                for at in replicas {
+                for at in seats {
                     let seed = self.rng.draw();
                     let machine = &mut self.machines[at.position()];
                     machine.process = None;
@@ -269,7 +275,7 @@ impl World {
                     };
                     let up = self.now.plus(down).min(self.plan.healed.max(self.now));
                     self.schedule(up, Event::Start { at });
-                    let links = others.iter().map(|&other| (other, at)).collect();
+                    let links = self.seating.all().map(|other| (other, at)).collect();
                     self.notice(&links, false);
                 }
             }
@@ -283,11 +289,14 @@ impl World {
     }
 
     /// Tells both ends that the links between them broke or came back, where anybody tells them.
-    fn notice(&mut self, links: &BTreeSet<(ReplicaId, ReplicaId)>, up: bool) {
+    fn notice(&mut self, links: &BTreeSet<(Seat, Seat)>, up: bool) {
         let Some(after) = self.plan.link_notice else { return };
         let both = links.iter().flat_map(|&(a, b)| [(a, b), (b, a)]);
-        let pairs: BTreeSet<_> = both.filter(|(a, b)| a != b).collect();
+        let pairs: BTreeSet<_> = both.map(|(at, peer)| (at, self.who(peer))).collect();
         for (at, peer) in pairs {
+            if self.who(at) == peer {
+                continue;
+            }
             self.schedule(self.now.plus(after), Event::Link { at, peer, up });
         }
     }
@@ -298,7 +307,7 @@ impl World {
         self.network.heal();
         self.notice(&cut, true);
         if self.plan.cast.clocks_mended {
-            for at in self.plan.cast.clocks.keys() {
+            for at in self.plan.cast.clocks.keys().flat_map(|&who| self.seating.of(who)) {
                 let machine = &mut self.machines[at.position()];
                 machine.skew_ms = 0;
                 if let Some(process) = &mut machine.process {
@@ -308,14 +317,25 @@ impl World {
         }
     }
 
-    /// Whether a replica ever lies; then nothing is expected of it, not even afterwards.
-    pub(crate) fn lies(&self, at: ReplicaId) -> bool {
-        self.plan.cast.liars.contains_key(&at)
+    /// Whether a replica ever lies, or has a twin; then nothing is expected of it, not even
+    /// afterwards.
+    pub(crate) fn lies(&self, who: ReplicaId) -> bool {
+        self.plan.cast.lies(who)
+    }
+
+    /// Whose seat it is.
+    pub(crate) fn who(&self, at: Seat) -> ReplicaId {
+        self.seating.who(at)
+    }
+
+    /// How people call it.
+    pub(crate) fn name(&self, at: Seat) -> String {
+        self.seating.name(at)
     }
 
     // --- replicas ------------------------------------------------------------------------------
 
-    pub(crate) fn carry_out(&mut self, at: ReplicaId, acts: Vec<Act>) {
+    pub(crate) fn carry_out(&mut self, at: Seat, acts: Vec<Act>) {
         let life = self.machines[at.position()].life;
         for act in acts {
             match act {
@@ -348,14 +368,32 @@ impl World {
                     self.schedule(self.now.plus(took), Event::Synced { at, life });
                 }
                 Act::Reply { ticket, reply } => self.reply(at, ticket, reply),
-                Act::Accuse(accusation) => self.accused(at, &accusation),
+                Act::Accuse(accusation) => self.accused(self.who(at), &accusation),
                 Act::Forged(forged) if self.lies(forged.via) => {
                     self.outcome.check("forged-refused")
                 }
-                Act::Forged(forged) => self.fail(format!("{at} was sent a forgery: {forged:?}")),
-                Act::Halt(_) if self.lies(at) => self.machines[at.position()].process = None,
-                Act::Halt(reason) => self.fail(format!("{at} halts: {reason}")),
+                Act::Forged(forged) => {
+                    let reason = format!("{} was sent a forgery: {forged:?}", self.name(at));
+                    self.fail(Check::Signatures.broken(reason));
+                }
+                Act::Halt(reason) => self.halt(at, &reason),
             }
+        }
+    }
+
+    /// A process ends by itself. A twin's is started again: its operator knows no better.
+    fn halt(&mut self, at: Seat, reason: &str) {
+        let who = self.who(at);
+        if !self.lies(who) {
+            return self.fail(Check::Running.broken(format!("{who} halts: {reason}")));
+        }
+        let machine = &mut self.machines[at.position()];
+        machine.process = None;
+        machine.life += 1;
+        if self.plan.cast.twins.contains(&who) {
+            self.outcome.inject("twin-halted");
+            let again = Duration::from_millis(self.rng.range(1, 1_000));
+            self.schedule(self.now.plus(again), Event::Start { at });
         }
     }
 
@@ -371,12 +409,13 @@ impl World {
                     self.outcome.check("evidence-holds");
                 }
             }
-            Err(reason) => self.fail(format!("{by} {reason}")),
+            Err(Violation { check, reason }) => self.fail(check.broken(format!("{by} {reason}"))),
         }
     }
 
     /// Sends a message, or what a liar makes of it.
-    fn post(&mut self, from: ReplicaId, to: &To, message: Sent) {
+    fn post(&mut self, at: Seat, to: &To, message: Sent) {
+        let from = self.who(at);
         match &message {
             Message::Sync(Sync::Page(_)) => self.outcome.pages += 1,
             Message::Sync(Sync::State { .. }) => self.outcome.pieces += 1,
@@ -391,29 +430,33 @@ impl World {
         let receivers: Vec<ReplicaId> =
             receivers.iter().copied().filter(|&to| to != from).collect();
         let lying = !(self.plan.cast.reform && self.now >= self.plan.healed);
-        let machine = &mut self.machines[from.position()];
+        let machine = &mut self.machines[at.position()];
         let parcels = match (&mut machine.adversary, &machine.process) {
             (Some(adversary), Some(process)) if lying => {
                 adversary.send(process.replica().engine(), &receivers, message)
             }
             (Some(_), _) => parcels(&receivers, message),
             (None, _) => {
-                if let Err(reason) = self.witness.sent(from, &message) {
-                    self.fail(reason);
+                if !self.lies(from)
+                    && let Err(violation) = self.witness.sent(from, &message)
+                {
+                    self.fail(violation);
                 }
                 parcels(&receivers, message)
             }
         };
         for Parcel { to, message, after } in parcels {
-            for at in self.network.arrivals(self.now, from, to) {
-                let message = message.clone();
-                self.schedule(at.plus(after), Event::Deliver { from, to, message });
+            for to in self.seating.clone().of(to) {
+                for arrival in self.network.arrivals(self.now, at, to) {
+                    let (from, message) = (at, message.clone());
+                    self.schedule(arrival.plus(after), Event::Deliver { from, to, message });
+                }
             }
         }
     }
 
-    pub(crate) fn fail(&mut self, reason: String) {
-        self.outcome.failures.push(format!("at {} ms: {reason}", self.now.0 / 1_000_000));
+    pub(crate) fn fail(&mut self, violation: Violation) {
+        self.outcome.failures.push(Failure { at: self.now, violation });
     }
 
     pub(crate) fn schedule(&mut self, at: Time, event: Event) {

@@ -2,7 +2,7 @@
 
 mod negative;
 
-use quorate_sim::{Deed, Outcome, Plan, run};
+use quorate_sim::{Deed, Outcome, Plan, Signatures, run};
 
 /// Runs seeds on all cores and gives the sum of what they reached; names every seed that fails.
 fn swarm(seeds: std::ops::Range<u64>) -> Outcome {
@@ -13,7 +13,8 @@ fn swarm(seeds: std::ops::Range<u64>) -> Outcome {
             let n = 4 + u16::try_from(seed % 4).unwrap();
             let mut outcome = run(Plan::draw(seed, n));
             for failure in &mut outcome.failures {
-                *failure = format!("seed {seed}, n = {n}: {failure}");
+                let violation = &mut failure.violation;
+                violation.reason = format!("seed {seed}, n = {n}: {}", violation.reason);
             }
             sum.absorb(outcome);
         }
@@ -51,6 +52,7 @@ fn reached(sum: &Outcome, rare: &[&str]) {
         "client-signs-wrongly",
         "client-abandons",
         "client-leaves",
+        "twin-halted",
         "salt-reused",
     ];
     for name in faults.into_iter().chain(Deed::ALL.map(Deed::name)) {
@@ -72,7 +74,7 @@ fn reached(sum: &Outcome, rare: &[&str]) {
 fn a_calm_cluster_answers_everything_in_view_0() {
     for n in 4..=7 {
         let outcome = run(Plan::calm(n.into(), n));
-        assert_eq!(outcome.failures, Vec::<String>::new());
+        assert_eq!(outcome.failures, Vec::new());
         assert_eq!(outcome.views, 0);
         assert!(outcome.entries > 1);
     }
@@ -93,6 +95,16 @@ fn seeds_of_faults_and_lies_violate_nothing_and_end() {
 }
 
 #[test]
+fn seeds_with_real_signatures_violate_nothing_and_end() {
+    for seed in 0..4 {
+        let plan = Plan { signatures: Signatures::Real, ..Plan::draw(seed, 4) };
+        let outcome = run(plan.clone());
+        assert_eq!(outcome.failures, Vec::new(), "seed {seed}");
+        assert_eq!(outcome, run(plan), "seed {seed}");
+    }
+}
+
+#[test]
 fn each_deed_alone_violates_nothing() {
     for deed in Deed::ALL {
         // With one faulty replica nobody is left to lose its disk beside the liar.
@@ -100,7 +112,7 @@ fn each_deed_alone_violates_nothing() {
         // Most deeds are done in any seed; those of the first few bring on what the others need.
         let done = [27, 11, 2].into_iter().chain(0..40).any(|seed| {
             let outcome = run(Plan::draw_with(seed, n, &[deed], true));
-            assert_eq!(outcome.failures, Vec::<String>::new(), "{deed:?}, seed {seed}");
+            assert_eq!(outcome.failures, Vec::new(), "{deed:?}, seed {seed}");
             outcome.injected.contains_key(deed.name())
         });
         assert!(done, "{deed:?} was not done");

@@ -16,7 +16,9 @@ use std::sync::Arc;
 /// Runs a few seeds until one has something to say that contains `word`.
 fn complains(word: &str, plan: impl Fn(u64) -> Plan) {
     let outcomes: Vec<Outcome> = (0..5).map(|seed| run(plan(seed))).collect();
-    let said = |outcome: &Outcome| outcome.failures.iter().any(|failure| failure.contains(word));
+    let said = |outcome: &Outcome| {
+        outcome.failures.iter().any(|failure| failure.to_string().contains(word))
+    };
     assert!(outcomes.iter().any(said), "nobody complained of {word}: {outcomes:?}");
 }
 
@@ -38,7 +40,7 @@ fn two_of_four_that_say_nothing_stop_everything_and_are_noticed() {
 /// What a calm run left behind, which nothing is wrong with.
 fn calm() -> Trace {
     let (outcome, trace) = record(Plan::calm(1, 4));
-    assert_eq!(outcome.failures, Vec::<String>::new());
+    assert_eq!(outcome.failures, Vec::new());
     assert_eq!(trace.check(), Ok(()));
     trace
 }
@@ -47,7 +49,7 @@ fn calm() -> Trace {
 fn complaint(change: impl FnOnce(&mut Trace)) -> String {
     let mut trace = calm();
     change(&mut trace);
-    trace.check().expect_err("the change must be noticed")
+    trace.check().expect_err("the change must be noticed").to_string()
 }
 
 /// Changes all logs alike.
@@ -77,7 +79,7 @@ fn a_request_that_took_effect_twice_is_noticed() {
             log.push(item);
         });
     });
-    assert!(said.contains("at most once"), "{said}");
+    assert!(said.starts_with("at-most-once"), "{said}");
 }
 
 #[test]
@@ -122,7 +124,7 @@ fn an_answer_from_before_it_was_asked_for_is_noticed() {
         let last = trace.history.iter_mut().filter(|operation| operation.returned.is_some()).last();
         last.unwrap().returned.as_mut().unwrap().at = Time(0);
     });
-    assert!(said.starts_with("real time"), "{said}");
+    assert!(said.contains("real time"), "{said}");
 }
 
 #[test]
@@ -142,7 +144,7 @@ fn two_roots_for_one_size_by_one_replica_are_noticed() {
 #[test]
 fn accusations_of_the_innocent_and_by_void_evidence_are_noticed() {
     let plan = Plan::calm(1, 4);
-    let cluster = Cluster::new(plan.n, plan.seed, plan.tuning).unwrap();
+    let cluster = Cluster::new(plan.n, plan.signatures, plan.seed, plan.tuning).unwrap();
     let verifier = cluster.verifier();
     let accusation = |charge, evidence| Accusation { replica: ReplicaId(1), charge, evidence };
     let bare = accusation("malformed", Vec::new());
