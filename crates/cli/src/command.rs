@@ -10,6 +10,7 @@ mod fault;
 mod init;
 mod keygen;
 mod policy;
+mod sim;
 mod start;
 mod status;
 mod verify;
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Fault(fault::FaultCommand),
     /// Put a service under load, and tell latency percentiles
     Bench(Box<bench::Bench>),
+    /// Run the cluster on virtual time, under faults that a seed draws
+    Sim(sim::SimCommand),
     /// Show, pin or forget the policy that is believed for a gateway
     Policy(policy::PolicyCommand),
     /// Make a key that signs requests
@@ -66,6 +69,7 @@ impl Command {
             Self::Status(command) => command.run(console),
             Self::Fault(command) => command.run(console),
             Self::Bench(command) => command.run(console),
+            Self::Sim(command) => command.run(console),
             Self::Policy(command) => command.run(console),
             Self::Keygen(command) => command.run(console),
             Self::Explain(command) => command.run(console),

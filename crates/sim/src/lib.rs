@@ -24,6 +24,7 @@
 //! | [`check`] | what must hold at the end, whatever happened |
 //! | [`model`] | a plain model of the service and of at-most-once, for these checks |
 //! | [`violation`] | what can be wrong, by the check that finds it |
+//! | [`swarm`] | many seeds, and what they came to together |
 //! | [`outcome`] | what a run came to, and counts of what it met |
 
 pub mod adversary;
@@ -41,6 +42,7 @@ pub mod plan;
 pub mod process;
 pub mod rng;
 pub mod seat;
+pub mod swarm;
 mod verdict;
 pub mod violation;
 pub mod witness;

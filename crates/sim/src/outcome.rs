@@ -57,6 +57,20 @@ impl Outcome {
         }
     }
 
+    /// What is hard to reach and easy to get wrong, by name, and how often it was: a swarm that
+    /// reached none of one of them shows nothing about it.
+    #[must_use]
+    pub fn reached(&self) -> [(&'static str, u64); 6] {
+        [
+            ("view_changes", self.views),
+            ("state_transfers", self.pieces),
+            ("log_pages", self.pages),
+            ("state_pieces", self.pieces),
+            ("snapshots", self.snapshots),
+            ("rejoins", self.rejoins),
+        ]
+    }
+
     pub(crate) fn inject(&mut self, name: &'static str) {
         *self.injected.entry(name).or_default() += 1;
     }

@@ -10,4 +10,5 @@ mod faults;
 mod kill_loop;
 mod mounts;
 mod running;
+mod sim;
 mod verify;

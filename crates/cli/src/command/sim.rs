@@ -1,0 +1,60 @@
+//! `quorate sim`: the engine, the pipeline and the ledger on virtual time, under faults that a seed
+//! draws.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`swarm`] | many seeds, and the table at the end |
+//! | [`told`] | numbers and counts, for people |
+//! | [`interrupt`] | Ctrl-C, which ends early and still tells |
+
+mod interrupt;
+mod swarm;
+mod told;
+
+use crate::{
+    console::Console,
+    failure::{Exit, Failure},
+};
+
+/// Arguments.
+#[derive(clap::Args)]
+pub(crate) struct SimCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// Run many seeds, and say what they came to
+    Swarm(swarm::Swarm),
+}
+
+impl SimCommand {
+    /// Does it.
+    pub(crate) fn run(self, console: &Console) -> Result<Exit, Failure> {
+        match self.action {
+            Action::Swarm(swarm) => swarm.run(console),
+        }
+    }
+}
+
+/// Which engine is simulated.
+#[derive(clap::Args)]
+struct Engine {
+    /// The ordering engine
+    #[arg(long, value_name = "E", default_value = "pbft")]
+    engine: String,
+}
+
+impl Engine {
+    fn check(&self) -> Result<(), Failure> {
+        match self.engine.as_str() {
+            "pbft" => Ok(()),
+            other => Err(Failure::usage(
+                "config-unknown-engine",
+                format!("the simulator has no engine {other:?}"),
+            )
+            .hint("this build has: pbft")),
+        }
+    }
+}
