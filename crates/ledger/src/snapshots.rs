@@ -25,6 +25,9 @@ const NAME: &str = "snapshot-";
 /// Where a snapshot is written before it takes its name.
 const NEXT: &str = "snapshot.new";
 const KEPT: usize = 2;
+
+/// From how many bytes on frames are written.
+const WRITE_BYTES: usize = 1 << 16;
 /// What tells an end frame from a chunk: its checksum's context.
 const CHUNK: &[u8] = b"chunk";
 const END: &[u8] = b"end";
@@ -163,17 +166,19 @@ impl<D: Disk> Snapshots<D> {
             Err(error) => return Err(error.into()),
         }
         let header = Header { number: slot.0, ..Header::new(Kind::Snapshot, self.owner) };
-        self.disk.append(NEXT, &header.to_bytes())?;
-        self.append(0, CHUNK, manifest)?;
+        // Small frames are written together.
+        let mut open = header.to_bytes().to_vec();
+        self.append(&mut open, 0, CHUNK, manifest)?;
         let mut frames = 1_u64;
         for chunk in chunks {
             if frames > CHUNKS_MAX as u64 {
                 return Err(SnapshotError::TooLarge);
             }
-            self.append(frames, CHUNK, &chunk)?;
+            self.append(&mut open, frames, CHUNK, &chunk)?;
             frames += 1;
         }
-        self.append(frames, END, &frames.to_le_bytes())?;
+        self.append(&mut open, frames, END, &frames.to_le_bytes())?;
+        self.disk.append(NEXT, &open)?;
         let failed = |error: DiskError| SnapshotError::FsyncFailed { reason: error.to_string() };
         self.disk.sync(NEXT).map_err(failed)?;
         let file = name(slot.0);
@@ -183,13 +188,23 @@ impl<D: Disk> Snapshots<D> {
         self.drop_old()
     }
 
-    fn append(&self, place: u64, context: &[u8], payload: &[u8]) -> Result<(), SnapshotError> {
+    /// Adds a frame to those that are open, and writes them if they are many.
+    fn append(
+        &self,
+        open: &mut Vec<u8>,
+        place: u64,
+        context: &[u8],
+        payload: &[u8],
+    ) -> Result<(), SnapshotError> {
         if payload.len() > CHUNK_BYTES_MAX {
             return Err(SnapshotError::TooLarge);
         }
-        let mut frame = Vec::with_capacity(FRAME_BYTES + payload.len());
-        push_frame(&mut frame, place, context, payload);
-        Ok(self.disk.append(NEXT, &frame)?)
+        push_frame(open, place, context, payload);
+        if open.len() >= WRITE_BYTES {
+            self.disk.append(NEXT, open)?;
+            open.clear();
+        }
+        Ok(())
     }
 
     fn drop_old(&self) -> Result<(), SnapshotError> {

@@ -56,7 +56,7 @@ impl Snapshot {
     pub fn chunks(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
         [&self.service, &self.replay]
             .into_iter()
-            .flat_map(|map| map.chunks().map(|chunk| chunk.items.to_wire()))
+            .flat_map(|map| map.chunks().map(|chunk| chunk.to_wire()))
     }
 
     /// Reads what [`Self::manifest`] and [`Self::chunks`] wrote.

@@ -11,7 +11,6 @@
 //! | [`rng`] | the deterministic generator of [`Context::rng`] |
 //! | [`state`] | the replicated map, cheap to clone, with an incremental root |
 //! | [`page`] | a piece of the map that proves itself against the root, for state transfer |
-//! | [`chunk`] | a fixed range of the map that does so, whatever its size, for snapshots |
 //! | `trie`, `hash` | how the map is laid out, and what its root is the hash of |
 //! | [`kv`] | the built-in key-value service |
 //!
@@ -28,7 +27,6 @@
 //! }
 //! ```
 
-pub mod chunk;
 pub mod context;
 mod hash;
 pub mod kv;
@@ -37,12 +35,11 @@ pub mod rng;
 pub mod state;
 mod trie;
 
-pub use chunk::{CHUNKS, Chunk};
 pub use context::Context;
 pub use kv::Kv;
 pub use page::{Cursor, Next, Page};
 pub use rng::Rng;
-pub use state::State;
+pub use state::{CHUNKS, State};
 
 use quorate_types::{Request, Response};
 

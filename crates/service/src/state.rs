@@ -1,7 +1,6 @@
 //! The replicated map from bytes to bytes.
 
 use crate::{
-    chunk::{CHUNKS, Chunk},
     hash::place,
     page::{self, Cursor, Page},
     trie::{Bucket, Item, Part, Root},
@@ -9,6 +8,9 @@ use crate::{
 use bytes::Bytes;
 use quorate_types::Digest;
 use std::sync::Arc;
+
+/// Into how many parts [`State::chunks`] cuts a state.
+pub const CHUNKS: u16 = 256;
 
 /// A map from bytes to bytes with a SHA-256 root over its content.
 ///
@@ -105,24 +107,13 @@ impl State {
         Root::rehash(&mut self.root)
     }
 
-    /// One of the [`CHUNKS`] ranges of the state, with its path to the root; `None` for a number
-    /// past the last. Hashes a copy if the state changed since the last [`State::root`].
-    #[must_use]
-    pub fn chunk(&self, number: u16) -> Option<Chunk> {
-        let number = u8::try_from(number).ok()?;
-        let mut state = self.clone();
-        state.root();
-        let items = state.group(number).into_iter();
-        let items = items.map(|(key, value)| (Bytes::copy_from_slice(key), value.clone()));
-        let path = state.path(u16::from(number) << 8, 8);
-        Some(Chunk { items: items.collect(), path })
-    }
-
-    /// All chunks, in order.
-    pub fn chunks(&self) -> impl Iterator<Item = Chunk> {
-        let mut state = self.clone();
-        state.root();
-        (0..CHUNKS).filter_map(move |number| state.chunk(number))
+    /// All items, in [`CHUNKS`] parts: those whose keys' hashes begin with one byte, by bucket and
+    /// then by key. So they lie in a snapshot.
+    pub fn chunks(&self) -> impl Iterator<Item = Vec<(Bytes, Bytes)>> + '_ {
+        (0..=u8::MAX).map(|number| {
+            let items = self.group(number).into_iter();
+            items.map(|(key, value)| (Bytes::copy_from_slice(key), value.clone())).collect()
+        })
     }
 
     /// The page at a place: the largest part of the tree that begins there and has at most about
@@ -134,15 +125,6 @@ impl State {
         let mut state = self.clone();
         state.root();
         page::cut(&state, from, bytes_max)
-    }
-
-    /// The state that has the chunks' items.
-    ///
-    /// Chunks that were each verified against a root, all numbers once, make the state of that
-    /// root; the caller may compare [`State::root`] once more. Paths are not read here.
-    #[must_use]
-    pub fn from_chunks(chunks: impl IntoIterator<Item = Chunk>) -> Self {
-        chunks.into_iter().flat_map(|chunk| chunk.items).collect()
     }
 
     /// The items of a bucket, in order.

@@ -1,12 +1,10 @@
 //! Clients: most retry under one key at any gateway, some misbehave, all remember what they were
 //! told.
 
-use crate::{cluster::Cluster, rng::Rng};
+use crate::{cluster::Cluster, keys::ClientSigner, rng::Rng};
 use bytes::Bytes;
 use quorate_proof::{signature_base, signature_params};
-use quorate_types::{
-    ClientSignature, Index, PublicKey, ReplicaId, Request, Response, Salt, Signature, Time,
-};
+use quorate_types::{ClientSignature, Index, ReplicaId, Request, Response, Salt, Signature, Time};
 use std::sync::Arc;
 
 /// What a client asked, and what it was told in the end.
@@ -55,7 +53,7 @@ pub enum Manner {
 enum Identity {
     Anonymous,
     Credentials(String),
-    Key(PublicKey),
+    Key(Box<ClientSigner>),
 }
 
 /// One client: a closed loop over a few keys.
@@ -111,7 +109,7 @@ impl Client {
     #[must_use]
     pub fn new(number: usize, requests: usize, cluster: Arc<Cluster>, rng: Rng) -> Self {
         let identity = match number % 3 {
-            0 => Identity::Key(cluster.keys.client_key(number as u64)),
+            0 => Identity::Key(Box::new(cluster.keys.client(number as u64))),
             1 => Identity::Credentials(format!("Bearer client-{number}")),
             _ => Identity::Anonymous,
         };
@@ -139,11 +137,11 @@ impl Client {
             (Some(Trick::NoKey), _) => request.fields.retain(|(name, _)| name == "authorization"),
             _ => {}
         }
-        if let Identity::Key(key) = self.identity
+        if let Identity::Key(signer) = &self.identity
             && trick != Some(Trick::Repeat)
         {
             let age_s = if trick == Some(Trick::OldSignature) { 3_600 } else { 0 };
-            self.sign(&mut request, key, now, age_s);
+            self.sign(&mut request, signer, now, age_s);
             if trick == Some(Trick::WrongSignature) {
                 request.body = Bytes::from_static(b"what was not signed");
             }
@@ -222,14 +220,14 @@ impl Client {
         }
     }
 
-    fn sign(&self, request: &mut Request, key: PublicKey, now: Time, age_s: u64) {
+    fn sign(&self, request: &mut Request, signer: &ClientSigner, now: Time, age_s: u64) {
         let created_s = Cluster::clock(now, 0).seconds().saturating_sub(age_s);
+        let key = signer.public();
         let params = signature_params(created_s, &key);
         let mut signature = ClientSignature { key, params, signature: Signature([0; 64]) };
         let authority = self.cluster.domain().authority().to_owned();
         if let Ok(base) = signature_base(request, &authority, &signature) {
-            signature.signature =
-                self.cluster.keys.sign_as_client(self.number as u64, base.as_bytes());
+            signature.signature = signer.sign(base.as_bytes());
         }
         request.signature = Some(signature);
     }

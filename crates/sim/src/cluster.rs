@@ -82,7 +82,7 @@ impl Cluster {
     #[must_use]
     pub fn new(n: u16, signatures: Signatures, seed: u64, tuning: Tuning) -> Option<Self> {
         let committee = Committee::new(n, FaultModel::Bft).ok()?;
-        let keys = Keys::new(signatures, seed);
+        let keys = Keys::new(signatures, seed, n);
         let chain = Chain::parse("0123456789abcdef").ok()?;
         let name = "simulation.localhost".to_owned();
         let origin = Origin { name, chain, model: FaultModel::Bft };
@@ -124,7 +124,7 @@ impl Cluster {
             Pbft::new(engine, signer.clone()),
             Box::new(Kv),
             signer,
-            self.keys.cosigner(me),
+            self.keys.cosigner(me).clone(),
             self.verifier(),
         )
     }

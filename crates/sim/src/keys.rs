@@ -18,65 +18,59 @@ pub enum Signatures {
 
 /// The keys of everybody, drawn from a seed.
 #[derive(Clone, Debug)]
-pub enum Keys {
-    /// One secret for all.
-    Macs(MacKeyring),
-    /// A key for each role of each replica and client.
-    Real {
-        /// From which they are drawn.
-        seed: u64,
-    },
+pub struct Keys {
+    signatures: Signatures,
+    seed: u64,
+    /// By replica, made once: a public key costs as much as a few hundred MACs.
+    replicas: Vec<(VoteSigner, Cosigner)>,
 }
 
 impl Keys {
-    /// The keys of a seed.
+    /// The keys of a committee of `n`.
     #[must_use]
-    pub fn new(signatures: Signatures, seed: u64) -> Self {
-        match signatures {
-            Signatures::Macs => Self::Macs(MacKeyring::new(seed)),
-            Signatures::Real => Self::Real { seed },
-        }
+    pub fn new(signatures: Signatures, seed: u64, n: u16) -> Self {
+        let keyring = MacKeyring::new(seed);
+        let replica = |replica: ReplicaId| match signatures {
+            Signatures::Macs => {
+                (VoteSigner::Mac { keyring, replica }, Cosigner::mac(keyring, replica))
+            }
+            Signatures::Real => {
+                let key = |role| secret(seed, role, replica.0.into());
+                let heads = CosignKeys { cosign: key(Role::Cosign), log: key(Role::Log) };
+                let vote = VoteSigner::Ed25519(Box::new(key(Role::Vote)));
+                (vote, Cosigner::Ed25519(Box::new(heads)))
+            }
+        };
+        Self { signatures, seed, replicas: (0..n).map(ReplicaId).map(replica).collect() }
     }
 
     /// What signs a replica's votes.
+    ///
+    /// # Panics
+    /// For a replica that is not of the committee.
     #[must_use]
     pub fn vote_signer(&self, replica: ReplicaId) -> VoteSigner {
-        match self {
-            Self::Macs(keyring) => VoteSigner::Mac { keyring: *keyring, replica },
-            Self::Real { seed } => {
-                VoteSigner::Ed25519(Box::new(secret(*seed, Role::Vote, replica.0.into())))
-            }
-        }
+        self.replicas[replica.position()].0.clone()
     }
 
     /// What signs a replica's heads.
+    ///
+    /// # Panics
+    /// For a replica that is not of the committee.
     #[must_use]
-    pub fn cosigner(&self, replica: ReplicaId) -> Cosigner {
-        match self {
-            Self::Macs(keyring) => Cosigner::mac(*keyring, replica),
-            Self::Real { seed } => {
-                let key = |role| secret(*seed, role, replica.0.into());
-                let keys = CosignKeys { cosign: key(Role::Cosign), log: key(Role::Log) };
-                Cosigner::Ed25519(Box::new(keys))
+    pub fn cosigner(&self, replica: ReplicaId) -> &Cosigner {
+        &self.replicas[replica.position()].1
+    }
+
+    /// What signs for the client of that number.
+    #[must_use]
+    pub fn client(&self, number: u64) -> ClientSigner {
+        match self.signatures {
+            Signatures::Macs => {
+                let keyring = MacKeyring::new(self.seed);
+                ClientSigner::Mac(keyring, keyring.client_key(number))
             }
-        }
-    }
-
-    /// The key of the client of that number.
-    #[must_use]
-    pub fn client_key(&self, client: u64) -> PublicKey {
-        match self {
-            Self::Macs(keyring) => keyring.client_key(client),
-            Self::Real { seed } => secret(*seed, Role::Client, client).public(),
-        }
-    }
-
-    /// The signature of the client of that number.
-    #[must_use]
-    pub fn sign_as_client(&self, client: u64, bytes: &[u8]) -> Signature {
-        match self {
-            Self::Macs(keyring) => keyring.mac_by(&keyring.client_key(client), bytes),
-            Self::Real { seed } => secret(*seed, Role::Client, client).sign(bytes),
+            Signatures::Real => ClientSigner::Key(secret(self.seed, Role::Client, number)),
         }
     }
 
@@ -85,15 +79,14 @@ impl Keys {
     /// # Errors
     /// [`PolicyError`], which would be a defect of the keys.
     pub fn policy(&self, origin: &Origin, committee: Committee) -> Result<Policy, PolicyError> {
-        let seed = match self {
-            Self::Macs(keyring) => return keyring.policy(origin, committee),
-            Self::Real { seed } => *seed,
+        let member = |(number, (_, cosigner)): (usize, &(VoteSigner, Cosigner))| {
+            let (cosign, log) = match cosigner {
+                Cosigner::Ed25519(keys) => (keys.cosign.public(), keys.log.public()),
+                Cosigner::Mac { cosign, log, .. } => (*cosign, *log),
+            };
+            (format!("simulation.localhost/r{number}"), cosign, log)
         };
-        let member = |replica: ReplicaId| {
-            let key = |role| secret(seed, role, replica.0.into()).public();
-            (format!("simulation.localhost/{replica}"), key(Role::Cosign), key(Role::Log))
-        };
-        let members: Vec<_> = committee.replicas().map(member).collect();
+        let members: Vec<_> = self.replicas.iter().enumerate().map(member).collect();
         Policy::parse(&flat_policy(origin, &members, committee.quorum()))
     }
 
@@ -106,13 +99,42 @@ impl Keys {
         committee: Committee,
         policy: Policy,
     ) -> Result<Verifier, VerifierError> {
+        let key = |(vote, _): &(VoteSigner, Cosigner)| match vote {
+            VoteSigner::Ed25519(key) => Some(key.public()),
+            VoteSigner::Mac { .. } => None,
+        };
+        match self.replicas.iter().map(key).collect::<Option<Vec<PublicKey>>>() {
+            Some(keys) => Verifier::new(committee, &keys, policy),
+            None => Ok(Verifier::mac(committee, MacKeyring::new(self.seed), policy)),
+        }
+    }
+}
+
+/// What signs for a client.
+#[derive(Clone, Debug)]
+pub enum ClientSigner {
+    /// A keyed hash.
+    Mac(MacKeyring, PublicKey),
+    /// Ed25519.
+    Key(SecretKey),
+}
+
+impl ClientSigner {
+    /// The client's public key.
+    #[must_use]
+    pub fn public(&self) -> PublicKey {
         match self {
-            Self::Macs(keyring) => Ok(Verifier::mac(committee, *keyring, policy)),
-            Self::Real { seed } => {
-                let key = |replica: ReplicaId| secret(*seed, Role::Vote, replica.0.into()).public();
-                let keys: Vec<PublicKey> = committee.replicas().map(key).collect();
-                Verifier::new(committee, &keys, policy)
-            }
+            Self::Mac(_, key) => *key,
+            Self::Key(secret) => secret.public(),
+        }
+    }
+
+    /// Its signature.
+    #[must_use]
+    pub fn sign(&self, bytes: &[u8]) -> Signature {
+        match self {
+            Self::Mac(keyring, key) => keyring.mac_by(key, bytes),
+            Self::Key(secret) => secret.sign(bytes),
         }
     }
 }

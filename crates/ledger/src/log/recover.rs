@@ -234,23 +234,26 @@ struct Source<'d, D> {
     buffer: Vec<u8>,
     /// How much of the buffer was taken.
     taken: usize,
+    /// Whether the buffer reaches the file's end.
+    ended: bool,
 }
 
 impl<'d, D: Disk> Source<'d, D> {
-    const PIECE_BYTES: usize = 1 << 20;
+    const PIECE_BYTES: usize = 1 << 16;
 
     fn new(disk: &'d D, file: &'static str, offset: u64) -> Self {
-        Self { disk, file, offset, buffer: Vec::new(), taken: 0 }
+        Self { disk, file, offset, buffer: Vec::new(), taken: 0, ended: false }
     }
 
     /// The next bytes, which stay; `None` if the file has fewer.
     fn peek(&mut self, count: usize) -> Result<Option<&[u8]>, DiskError> {
-        if self.buffer.len() - self.taken < count {
+        if self.buffer.len() - self.taken < count && !self.ended {
             self.buffer.drain(..self.taken);
             self.taken = 0;
             let had = self.buffer.len();
             self.buffer.resize(had + Self::PIECE_BYTES.max(count - had), 0);
             let read = self.disk.read(self.file, self.offset, &mut self.buffer[had..])?;
+            self.ended = had + read < self.buffer.len();
             self.buffer.truncate(had + read);
             self.offset += read as u64;
         }

@@ -151,7 +151,7 @@ proptest! {
             if number == restart {
                 // The other installs a snapshot, with a new service.
                 let index = other.index;
-                let state = State::from_chunks(other.state.chunks());
+                let state = other.state.chunks().flatten().collect::<State>();
                 other = Drive::new(Kv);
                 (other.state, other.index) = (state, index);
             }

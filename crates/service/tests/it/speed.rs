@@ -65,7 +65,7 @@ fn a_hundred_writes_and_a_root_of_a_million_items_slow() {
     let mut snapshot = None;
     let cloned = round(&mut state, ITEMS, 101, |state| snapshot = Some(state.clone()));
     let (cut, bytes) = timed(|| {
-        let items = state.chunks().flat_map(|chunk| chunk.items);
+        let items = state.chunks().flatten();
         items.map(|(key, value)| key.len() + value.len()).sum::<usize>()
     });
     println!("a million items of 512 bytes: filled in {filled:?}, first root {rooted:?}");
