@@ -4,8 +4,14 @@ use crate::{adversary::Deed, cluster::faults_of, rng::Rng};
 use quorate_types::ReplicaId;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many of a thousand faulty replicas that do not lie have a twin.
-const TWINS_PERMILLE: u64 = 250;
+/// What faulty replicas are, in thousandths of them; the others have unsound disks.
+#[derive(Clone, Copy, Debug)]
+pub struct Shares {
+    /// They lie.
+    pub liars: u64,
+    /// They do not lie, and have a twin.
+    pub twins: u64,
+}
 
 /// Who is faulty, and how. At most f replicas in all, those that lose their disks among them: a
 /// lost disk is a fault (P2).
@@ -28,10 +34,9 @@ pub struct Cast {
 }
 
 impl Cast {
-    /// Draws who is faulty in a committee of `n`, and how: so many of a thousand of
-    /// them by these deeds.
+    /// Draws who is faulty in a committee of `n`, and how: liars by these deeds.
     #[must_use]
-    pub fn draw(rng: &mut Rng, n: u16, deeds: &[Deed], liars_permille: u64) -> Self {
+    pub fn draw(rng: &mut Rng, n: u16, deeds: &[Deed], shares: Shares) -> Self {
         let mut cast = Self { reform: rng.permille(300), ..Self::default() };
         cast.clocks_mended = rng.permille(500);
         let mut all: Vec<ReplicaId> = (0..n).map(ReplicaId).collect();
@@ -41,11 +46,11 @@ impl Cast {
         }
         cast.deceived.extend((0..n).map(ReplicaId).filter(|_| rng.permille(500)));
         for &replica in &cast.faulty {
-            if rng.permille(liars_permille) {
+            if rng.permille(shares.liars) {
                 let most = rng.range(1, 5);
                 let deeds = (0..most).map(|_| Deed::draw(rng, deeds)).collect();
                 cast.liars.insert(replica, deeds);
-            } else if rng.permille(TWINS_PERMILLE) {
+            } else if rng.permille(shares.twins) {
                 cast.twins.insert(replica);
             }
             if rng.permille(200) {

@@ -6,7 +6,7 @@
 
 use crate::{
     adversary::Deed,
-    cast::Cast,
+    cast::{Cast, Shares},
     cluster::Tuning,
     keys::Signatures,
     network::Network,
@@ -86,10 +86,21 @@ impl Plan {
     /// Draws a plan in which liars do some of these deeds, and in which, perhaps, somebody lags.
     #[must_use]
     pub fn draw_with(seed: u64, n: u16, deeds: &[Deed], laggard: bool) -> Self {
+        let liars = if laggard { 850 } else { 600 };
+        Self::draw_shares(seed, n, deeds, laggard, Shares { liars, twins: 250 })
+    }
+
+    /// Draws a plan in which everybody faulty has a twin, and nobody lies otherwise.
+    #[must_use]
+    pub fn twins(seed: u64, n: u16) -> Self {
+        Self::draw_shares(seed, n, &[], false, Shares { liars: 0, twins: 1_000 })
+    }
+
+    fn draw_shares(seed: u64, n: u16, deeds: &[Deed], laggard: bool, shares: Shares) -> Self {
         let mut rng = Rng::new(seed);
         let network = Network::draw(&mut rng);
         let healed = Time::default().plus(Duration::from_millis(rng.range(2_000, 8_000)));
-        let cast = Cast::draw(&mut rng.fork(), n, deeds, if laggard { 850 } else { 600 });
+        let cast = Cast::draw(&mut rng.fork(), n, deeds, shares);
         let mut faults = Vec::new();
         if laggard {
             draw_absences(&mut rng, n, &cast, healed, &mut faults);
