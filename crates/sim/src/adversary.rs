@@ -345,7 +345,7 @@ impl Adversary {
             let further = self.rng.range(1, INFLATION_MAX);
             report.executed = Slot(report.executed.0.saturating_add(further));
             report.view = View(report.view.0.saturating_add(further));
-            let bytes = rejoin_statement(&self.cluster.domain(), nonce, to, &report);
+            let bytes = rejoin_statement(&self.cluster.domain, nonce, to, &report);
             report.signature = self.key().sign(&bytes);
             return Arc::new(Message::RejoinReport { nonce: *nonce, report });
         }
@@ -518,7 +518,7 @@ impl Adversary {
                     && self.tempted(Deed::Forget, 800) =>
             {
                 report.prepared.clear();
-                let statement = report.statement(&self.cluster.domain(), instance);
+                let statement = report.statement(&self.cluster.domain, instance);
                 report.signature = self.key().sign(&statement);
                 Order { instance, body: Body::ViewChange(report) }
             }
@@ -546,9 +546,8 @@ impl Adversary {
         if self.tempted(Deed::ProposeOddly, 500) {
             let batch = self.odd_batch(Batch::clone(batch));
             let header = Header { digest: digest_of(Some(&batch)), ..vote.header };
-            let (key, domain) = (self.key(), self.cluster.domain());
-            let vote =
-                Vote::sign(header, Phase::PrePrepare, self.me, &key, &domain, order.instance);
+            let (key, domain) = (self.key(), &self.cluster.domain);
+            let vote = Vote::sign(header, Phase::PrePrepare, self.me, &key, domain, order.instance);
             let command = Some(Arc::new(batch));
             odd.body = Body::PrePrepare(PrePrepare { vote, command });
         }

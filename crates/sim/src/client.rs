@@ -225,7 +225,7 @@ impl Client {
         let key = signer.public();
         let params = signature_params(created_s, &key);
         let mut signature = ClientSignature { key, params, signature: Signature([0; 64]) };
-        let authority = self.cluster.domain().authority().to_owned();
+        let authority = self.cluster.domain.authority().to_owned();
         if let Ok(base) = signature_base(request, &authority, &signature) {
             signature.signature = signer.sign(base.as_bytes());
         }

@@ -69,6 +69,8 @@ pub struct Cluster {
     pub keys: Keys,
     /// The trust root of clients.
     pub policy: Policy,
+    /// What everything signed is bound to.
+    pub domain: Domain,
     /// The chain.
     pub chain: Chain,
     /// Bounds of the pipeline, small enough that a short run meets them.
@@ -97,13 +99,14 @@ impl Cluster {
             replay_signed_max: tuning.replay_signed_max,
             ..Limits::default()
         };
-        Some(Self { committee, keys, policy, chain, limits, window: tuning.window })
+        let domain = Domain::new(policy.origin_text());
+        Some(Self { committee, keys, policy, domain, chain, limits, window: tuning.window })
     }
 
     /// A replica that was not started yet.
     #[must_use]
     pub fn replica(&self, me: ReplicaId) -> Replica<Pbft<Batch>> {
-        let domain = self.domain();
+        let domain = self.domain.clone();
         let config = Config {
             me,
             committee: self.committee,
@@ -134,12 +137,6 @@ impl Cluster {
     pub fn clock(now: Time, skew_ms: i64) -> UnixMillis {
         let truth = GENESIS.0.saturating_add(now.0 / 1_000_000);
         UnixMillis(truth.saturating_add_signed(skew_ms))
-    }
-
-    /// What everything signed is bound to.
-    #[must_use]
-    pub fn domain(&self) -> Domain {
-        Domain::new(self.policy.origin_text())
     }
 
     /// Checks what replicas sign.

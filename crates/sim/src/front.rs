@@ -57,7 +57,7 @@ impl World {
             self.outcome.inject("client-abandons");
             process.abandon(self.now, ticket, &mut acts);
         }
-        self.carry_out(at, acts);
+        self.carry_out(at, &mut acts);
     }
 
     /// Asks a gateway; `false` where it refuses the signature, or is down.
@@ -85,7 +85,7 @@ impl World {
         let process = self.machines[gateway.position()].process.as_mut();
         let taken =
             process.is_some_and(|process| process.submit(self.now, ticket, request, &mut acts));
-        self.carry_out(gateway, acts);
+        self.carry_out(gateway, &mut acts);
         taken
     }
 

@@ -72,6 +72,8 @@ pub struct Process {
     snapshots: Snapshots<MemoryDisk>,
     disk: MemoryDisk,
     queue: VecDeque<Effect<Engine>>,
+    /// What the last input led to, emptied: kept for its room.
+    effects: Vec<Effect<Engine>>,
     /// Records at the queue's front that the running fsync covers.
     syncing: Option<usize>,
     /// How many effects at the queue's front may be carried out.
@@ -138,6 +140,7 @@ impl Process {
             snapshots,
             disk: disk.clone(),
             queue: VecDeque::new(),
+            effects: Vec::new(),
             syncing: None,
             released: 0,
             skew_ms,
@@ -170,7 +173,7 @@ impl Process {
             return;
         }
         let inbound = vec![Inbound { via: from, message }];
-        for verified in verify_batch(&self.verifier, &self.cluster.domain(), inbound) {
+        for verified in verify_batch(&self.verifier, &self.cluster.domain, inbound) {
             match verified {
                 Ok(delivery) => self.handle(now, Input::Deliver(delivery), acts),
                 Err(forged) => acts.push(Act::Forged(forged)),
@@ -188,7 +191,7 @@ impl Process {
         acts: &mut Vec<Act>,
     ) -> bool {
         let inbound = vec![Inbound { via: self.me, message: Arc::new(request) }];
-        let mut verified = verify_batch(&self.verifier, &self.cluster.domain(), inbound);
+        let mut verified = verify_batch(&self.verifier, &self.cluster.domain, inbound);
         let Some(Ok(delivery)) = verified.pop() else { return false };
         let submission = Submission { ticket, request: delivery.message };
         self.handle(now, Input::Submit(vec![submission]), acts);
@@ -229,9 +232,8 @@ impl Process {
 
     fn handle(&mut self, now: Time, input: Input<Engine>, acts: &mut Vec<Act>) {
         let clock = Cluster::clock(now, self.skew_ms);
-        let mut effects = Vec::new();
-        self.replica.handle(now, clock, input, &mut effects);
-        self.queue.extend(effects);
+        self.replica.handle(now, clock, input, &mut self.effects);
+        self.queue.extend(self.effects.drain(..));
         self.flush(acts);
     }
 

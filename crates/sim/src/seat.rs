@@ -30,29 +30,39 @@ impl fmt::Display for Seat {
 
 /// Who sits where.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Seating(Vec<ReplicaId>);
+pub struct Seating {
+    n: u16,
+    twins: Vec<ReplicaId>,
+}
 
 impl Seating {
     /// One seat for each of `n` replicas, and one more for each that is twinned.
     #[must_use]
     pub fn new(n: u16, twins: &BTreeSet<ReplicaId>) -> Self {
-        Self((0..n).map(ReplicaId).chain(twins.iter().copied()).collect())
+        Self { n, twins: twins.iter().copied().collect() }
     }
 
     /// All seats.
     pub fn all(&self) -> impl Iterator<Item = Seat> + use<> {
-        (0..u16::try_from(self.0.len()).unwrap_or(u16::MAX)).map(Seat)
+        // At most one twin for each replica.
+        let twins = u16::try_from(self.twins.len()).unwrap_or(self.n);
+        (0..self.n.saturating_add(twins)).map(Seat)
     }
 
     /// Whose seat it is. There is no other seat than those of [`Seating::all`].
     #[must_use]
     pub fn who(&self, seat: Seat) -> ReplicaId {
-        self.0.get(seat.position()).copied().unwrap_or_default()
+        match seat.0.checked_sub(self.n) {
+            None => ReplicaId(seat.0),
+            Some(twin) => self.twins.get(usize::from(twin)).copied().unwrap_or_default(),
+        }
     }
 
     /// A replica's seats: one, or two.
-    pub fn of(&self, replica: ReplicaId) -> impl Iterator<Item = Seat> + '_ {
-        self.all().filter(move |&seat| self.who(seat) == replica)
+    pub fn of(&self, replica: ReplicaId) -> impl Iterator<Item = Seat> + use<> {
+        let twin = self.twins.iter().position(|&twin| twin == replica);
+        let second = twin.and_then(|place| Some(Seat(self.n + u16::try_from(place).ok()?)));
+        std::iter::once(Seat::first(replica)).chain(second)
     }
 
     /// How the seat is called: its replica, with a prime on the second machine of a twin.

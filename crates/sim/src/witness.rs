@@ -83,7 +83,7 @@ pub fn accused(
         ([cosign, certificate], "wrong-result") => {
             wrong_result_holds(&cluster.policy, verifier, *replica, cosign, certificate)
         }
-        _ => evidence_holds(accusation, &cluster.domain(), |claims| verifier.check(claims)),
+        _ => evidence_holds(accusation, &cluster.domain, |claims| verifier.check(claims)),
     };
     match holds {
         true => Ok(true),

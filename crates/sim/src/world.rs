@@ -20,7 +20,8 @@ use quorate_protocol::{Accusation, To};
 use quorate_replica::{Message, Ticket, message::Sync};
 use quorate_types::{ReplicaId, Time};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     sync::Arc,
     time::Duration,
 };
@@ -40,6 +41,34 @@ pub(crate) enum Event {
     Abandon { at: Seat, ticket: Ticket },
 }
 
+/// An event and its time; those of one time in the order in which they were scheduled.
+struct Scheduled {
+    at: Time,
+    sequence: u64,
+    event: Event,
+}
+
+impl Ord for Scheduled {
+    /// The greatest is the earliest: a heap gives its greatest first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.sequence).cmp(&(self.at, self.sequence))
+    }
+}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
 pub(crate) struct Machine {
     disk: MemoryDisk,
     pub(crate) process: Option<Process>,
@@ -55,8 +84,10 @@ pub(crate) struct World {
     pub(crate) verifier: Verifier,
     pub(crate) plan: Plan,
     pub(crate) now: Time,
-    queue: BTreeMap<(Time, u64), Event>,
+    queue: BinaryHeap<Scheduled>,
     sequence: u64,
+    /// What a process asks for, emptied: kept for its room.
+    acts: Vec<Act>,
     network: Network,
     pub(crate) seating: Seating,
     pub(crate) machines: Vec<Machine>,
@@ -111,8 +142,9 @@ impl World {
             network: plan.network.clone(),
             plan,
             now: Time::default(),
-            queue: BTreeMap::new(),
+            queue: BinaryHeap::new(),
             sequence: 0,
+            acts: Vec::new(),
             seating,
             machines,
             clients,
@@ -153,7 +185,7 @@ impl World {
 
     /// Handles events until all is answered and everybody is level, or the end is reached.
     fn turn(&mut self) {
-        while let Some(((at, sequence), event)) = self.queue.pop_first() {
+        while let Some(Scheduled { at, sequence, event }) = self.queue.pop() {
             self.now = at;
             self.outcome.events += 1;
             self.outcome.hash = mix(self.outcome.hash, at.0 ^ sequence.rotate_left(32));
@@ -175,7 +207,7 @@ impl World {
     }
 
     fn step(&mut self, event: Event) {
-        let mut acts = Vec::new();
+        let mut acts = std::mem::take(&mut self.acts);
         match event {
             Event::Deliver { from, to, message } => {
                 let from = self.who(from);
@@ -184,9 +216,9 @@ impl World {
                     if let Some(adversary) = &mut machine.adversary {
                         adversary.hear(&message);
                     }
-                    process.deliver(self.now, from, Sent::clone(&message), &mut acts);
+                    process.deliver(self.now, from, Arc::unwrap_or_clone(message), &mut acts);
                 }
-                self.carry_out(to, acts);
+                self.carry_out(to, &mut acts);
             }
             Event::Timer { at, life, timer, armed } => {
                 let (now, machine) = (self.now, &mut self.machines[at.position()]);
@@ -196,7 +228,7 @@ impl World {
                         process.fire(now, timer, &mut acts);
                     }
                 }
-                self.carry_out(at, acts);
+                self.carry_out(at, &mut acts);
             }
             Event::Synced { at, life } => {
                 let machine = &mut self.machines[at.position()];
@@ -205,7 +237,7 @@ impl World {
                 {
                     process.synced(&mut acts);
                 }
-                self.carry_out(at, acts);
+                self.carry_out(at, &mut acts);
             }
             Event::Fault(fault) => self.inflict(fault),
             Event::Start { at } => self.start(at),
@@ -218,13 +250,14 @@ impl World {
                     self.outcome.inject(if up { "link-up" } else { "link-down" });
                     process.link(self.now, peer, up, &mut acts);
                 }
-                self.carry_out(at, acts);
+                self.carry_out(at, &mut acts);
             }
             Event::Heal => self.heal(),
             Event::Call { client } => self.call(client),
             Event::Retry { client, operation } => self.retry(client, operation),
             Event::Abandon { at, ticket } => self.abandon(at, ticket),
         }
+        self.acts = acts;
     }
 
     // --- faults --------------------------------------------------------------------------------
@@ -245,7 +278,7 @@ impl World {
                     self.outcome.rejoins += 1;
                 }
                 machine.process = Some(process);
-                self.carry_out(at, acts);
+                self.carry_out(at, &mut acts);
             }
             Err(_) if self.lies(who) => {}
             Err(reason) => {
@@ -335,9 +368,9 @@ impl World {
 
     // --- replicas ------------------------------------------------------------------------------
 
-    pub(crate) fn carry_out(&mut self, at: Seat, acts: Vec<Act>) {
+    pub(crate) fn carry_out(&mut self, at: Seat, acts: &mut Vec<Act>) {
         let life = self.machines[at.position()].life;
-        for act in acts {
+        for act in acts.drain(..) {
             match act {
                 Act::Send { to, message } => self.post(at, &to, *message),
                 Act::Saved(certificate) => {
@@ -421,14 +454,11 @@ impl World {
             Message::Sync(Sync::State { .. }) => self.outcome.pieces += 1,
             _ => {}
         }
-        let all: Vec<ReplicaId> = self.cluster.committee.replicas().collect();
-        let receivers: &[ReplicaId] = match to {
-            To::All => &all,
-            To::Group(group) => group,
-            To::One(one) => std::slice::from_ref(one),
+        let receivers: Vec<ReplicaId> = match to {
+            To::All => self.cluster.committee.replicas().filter(|&to| to != from).collect(),
+            To::Group(group) => group.iter().copied().filter(|&to| to != from).collect(),
+            To::One(one) => std::iter::once(*one).filter(|&to| to != from).collect(),
         };
-        let receivers: Vec<ReplicaId> =
-            receivers.iter().copied().filter(|&to| to != from).collect();
         let lying = !(self.plan.cast.reform && self.now >= self.plan.healed);
         let machine = &mut self.machines[at.position()];
         let parcels = match (&mut machine.adversary, &machine.process) {
@@ -446,7 +476,7 @@ impl World {
             }
         };
         for Parcel { to, message, after } in parcels {
-            for to in self.seating.clone().of(to) {
+            for to in self.seating.of(to) {
                 for arrival in self.network.arrivals(self.now, at, to) {
                     let (from, message) = (at, message.clone());
                     self.schedule(arrival.plus(after), Event::Deliver { from, to, message });
@@ -461,7 +491,7 @@ impl World {
 
     pub(crate) fn schedule(&mut self, at: Time, event: Event) {
         self.sequence += 1;
-        self.queue.insert((at, self.sequence), event);
+        self.queue.push(Scheduled { at, sequence: self.sequence, event });
     }
 }
 
