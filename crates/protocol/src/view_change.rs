@@ -34,6 +34,18 @@ impl<R> Reports<R> {
         news
     }
 
+    /// How many replicas' reports are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.newest.len()
+    }
+
+    /// Whether none are.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.newest.is_empty()
+    }
+
     /// A replica's newest report.
     #[must_use]
     pub fn of(&self, replica: ReplicaId) -> Option<&R> {

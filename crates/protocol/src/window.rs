@@ -93,15 +93,22 @@ impl Window {
     /// a little earlier.
     #[must_use]
     pub fn far(&self) -> Slot {
-        let base = self.known.slot.max(self.committed);
+        // Nothing is decided more than a window above what somebody can prove to be certified: who
+        // committed further waits for the proof, so that he keeps no more than he may.
+        let proven = Slot(self.known.slot.0.saturating_add(self.size));
+        let base = self.known.slot.max(self.committed.min(proven));
         Slot(base.0.saturating_add(self.size.saturating_mul(2)))
     }
 
-    /// The lowest slot that is kept: a window below the stable slot, and whatever this replica
-    /// has not committed itself.
+    /// The lowest slot that is kept: a window below the stable slot, and what this replica has not
+    /// committed itself, as far as it may still be needed. That is two windows below what is known
+    /// to be certified: a loss of power takes one and a half from those who held it, and who holds
+    /// less can be helped by a transfer of state alone.
     #[must_use]
     pub fn lowest_kept(&self) -> Slot {
-        Slot(self.stable.slot.0.saturating_sub(self.size).min(self.committed.0).saturating_add(1))
+        let needed = Slot(self.known.slot.0.saturating_sub(self.size.saturating_mul(2)));
+        let open = self.committed.max(needed).0;
+        Slot(self.stable.slot.0.saturating_sub(self.size).min(open).saturating_add(1))
     }
 
     /// Whether this replica may still vote for the slot: above `low`, up to `high`.
@@ -113,7 +120,8 @@ impl Window {
     /// Whether something about the slot can still be learnt: votes to count, or a decision.
     #[must_use]
     pub fn is_known(&self, slot: Slot) -> bool {
-        slot > self.stable.slot.min(self.committed) && slot <= self.far()
+        let open = slot > self.stable.slot.min(self.committed) && slot <= self.far();
+        open && slot >= self.lowest_kept()
     }
 
     /// Whether a replica that committed this far is beyond what others keep for it, when `stable`
@@ -273,12 +281,16 @@ mod tests {
     }
 
     #[test]
-    fn what_this_replica_has_not_committed_is_not_forgotten() {
+    fn what_this_replica_has_not_committed_is_kept_as_far_as_others_may_need_it() {
         let mut window = Window::new(8);
         window.raise_committed(Slot(2));
         window.learn(stable(40));
         assert!(window.settle() && window.stable().slot == Slot(40), "beyond its records");
-        assert_eq!(window.lowest_kept(), Slot(3));
+        assert_eq!(window.lowest_kept(), Slot(25));
+        assert!(!window.is_known(Slot(24)) && window.is_known(Slot(25)));
+        window.raise_committed(Slot(30));
+        assert_eq!(window.lowest_kept(), Slot(31));
+        assert!(!window.is_known(Slot(30)) && window.is_known(Slot(31)));
         assert!(
             window.is_beyond_help(Slot(2), Slot(40)) && !window.is_beyond_help(Slot(32), Slot(40))
         );

@@ -6,9 +6,9 @@
 //! before it takes.
 
 use crate::{admit::Admitted, config::Limits, port::Ticket, replay::ReplayKey};
-use quorate_types::{Batch, Index, Item, Rejoin, ReplicaId, Request, Salt, Time, UnixMillis};
+use quorate_types::{Batch, Held, Index, Item, Rejoin, ReplicaId, Request, Salt, Time, UnixMillis};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -44,12 +44,12 @@ pub(crate) enum Unplaced {
 
 /// How much waits.
 #[derive(Clone, Copy, Debug, Default)]
-struct Held {
+struct Load {
     count: usize,
     bytes: usize,
 }
 
-impl Held {
+impl Load {
     fn has_room(self, weight: usize, count_max: usize, bytes_max: usize) -> bool {
         self.count < count_max && self.bytes.saturating_add(weight) <= bytes_max
     }
@@ -72,8 +72,8 @@ pub(crate) struct Batcher {
     running: BTreeMap<ReplayKey, Salt>,
     /// The requests that a gateway of this replica waits for.
     tickets: BTreeMap<Ticket, Salt>,
-    held: Held,
-    per_peer: BTreeMap<ReplicaId, Held>,
+    held: Load,
+    per_peer: BTreeMap<ReplicaId, Load>,
     queue: VecDeque<Salt>,
     rejoins: VecDeque<Rejoin>,
     room: u32,
@@ -87,7 +87,7 @@ impl Batcher {
             waiting: BTreeMap::new(),
             running: BTreeMap::new(),
             tickets: BTreeMap::new(),
-            held: Held::default(),
+            held: Load::default(),
             per_peer: BTreeMap::new(),
             queue: VecDeque::new(),
             rejoins: VecDeque::new(),
@@ -138,7 +138,33 @@ impl Batcher {
 
     /// Puts a waiting request in line for this replica's own proposals.
     pub(crate) fn enqueue(&mut self, salt: Salt) {
+        if self.queue.len() >= self.queue_max() {
+            // What was executed by others' proposals, and what stands there twice.
+            let mut line = BTreeSet::new();
+            let waits = |salt: &Salt| self.waiting.contains_key(salt) && line.insert(*salt);
+            self.queue.retain(waits);
+        }
         self.queue.push_back(salt);
+    }
+
+    /// How long the line may become: everything that waits, and as many that were executed since.
+    fn queue_max(&self) -> usize {
+        self.limits.waiting_max.saturating_mul(2)
+    }
+
+    /// What is kept here, with its bounds; `n` is the committee's size.
+    pub(crate) fn held(&self, n: u64) -> [Held; 7] {
+        let Limits { waiting_max, waiting_bytes_max, .. } = self.limits;
+        let (most, bytes) = (waiting_max as u64, waiting_bytes_max as u64);
+        [
+            Held::new("batch.waiting", self.waiting.len(), most),
+            Held::new("batch.waiting-bytes", self.held.bytes, bytes),
+            Held::new("batch.running", self.running.len(), most),
+            Held::new("batch.tickets", self.tickets.len(), most),
+            Held::new("batch.queue", self.queue.len(), self.queue_max() as u64),
+            Held::new("batch.rejoins", self.rejoins.len(), n),
+            Held::new("batch.peers", self.per_peer.len(), n.saturating_sub(1)),
+        ]
     }
 
     /// Puts a rejoin in line; one a replica at a time.

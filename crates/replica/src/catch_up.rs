@@ -4,7 +4,7 @@ use crate::{
     certify::OwnHeadWrong,
     execute::{Diverged, Execution, Rules},
     message::{Message, Progress, Sync},
-    port::{Effect, Reply, Timer},
+    port::{Effect, Reply, Ticket, Timer},
     record::Recorder,
     rejoin,
     replica::{Effects, Moment, Replica},
@@ -327,7 +327,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             let recorded = self.recorder.record(executed);
             let tickets = self.release(&recorded);
             let waited = tickets.into_iter().map(|(ticket, index, _)| (ticket, index));
-            self.transferred.extend(waited);
+            self.remember(waited);
             let (from, items) = (recorded.from, recorded.items.clone());
             out.push(Effect::Append { from, items });
         }
@@ -336,6 +336,13 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         {
             self.arrive(at, target, out);
         }
+    }
+
+    /// Keeps who waits for entries that came by transfer. Those for whom there is no room get no
+    /// answer from here, as if it had been lost.
+    fn remember(&mut self, waited: impl Iterator<Item = (Ticket, Index)>) {
+        let room = self.config.limits.waiting_max.saturating_sub(self.transferred.len());
+        self.transferred.extend(waited.take(room));
     }
 
     /// Stores proven entries whose exchanges are theirs, without executing them.

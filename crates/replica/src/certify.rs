@@ -8,13 +8,24 @@ use crate::{message::Cosign, port::Ticket, record::Recorded};
 use quorate_crypto::{Cosigner, Verifier};
 use quorate_proof::{Policy, SignatureCheck, cosignature_message, head_text};
 use quorate_types::{
-    Committee, Cosignature, Digest, EntryFacts, Exchange, Head, Index, ReplicaId, Signature, Slot,
-    StableCertificate, Tally, UnixMillis, Wire,
+    Committee, Cosignature, Digest, EntryFacts, Exchange, Head, Held, Index, ReplicaId, Signature,
+    Slot, StableCertificate, Tally, UnixMillis, Wire,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+
+/// How many windows of slots above the certified one are executed at most, and kept until they are
+/// certified. A report to one who lost its disk is believed for three (see [`crate::rejoin`]).
+const OPEN_WINDOWS: u64 = 2;
+
+/// How many more a restart may bring back: the log may hold what was executed since the newest
+/// certificate was synced, with which a window and a half were forgotten at most.
+const RECOVERED_WINDOWS: u64 = 2;
+
+/// How many windows ahead of the own state others' cosignatures are kept.
+const EARLY_WINDOWS: u64 = 2;
 
 /// An entry under a certified head: all that a proof-carrying response is made of. Made by
 /// the certifier alone.
@@ -140,6 +151,34 @@ impl Certifier {
         self.stable.as_ref()
     }
 
+    /// Whether one more slot may be executed before another certificate comes.
+    pub(crate) fn has_room(&self) -> bool {
+        (self.open.len() as u64) < self.window.saturating_mul(OPEN_WINDOWS)
+    }
+
+    /// What is kept here, with its bounds; a slot has at most so many items.
+    pub(crate) fn held(&self, items_max: u64) -> [Held; 6] {
+        let n = self.committee.n() as u64;
+        let others = n.saturating_sub(1);
+        let open = self.window.saturating_mul(OPEN_WINDOWS + RECOVERED_WINDOWS);
+        let early = self.window.saturating_mul(EARLY_WINDOWS).saturating_mul(others);
+        let tickets = self.open.values().map(|open| open.tickets.len()).sum();
+        let signed = self
+            .open
+            .values()
+            .map(|open| open.signed.len().saturating_add(open.different.len()))
+            .max();
+        let early_held = self.early.values().map(BTreeMap::len).sum();
+        [
+            Held::new("certify.open", self.open.len(), open),
+            Held::new("certify.tickets", tickets, open.saturating_mul(items_max)),
+            Held::new("certify.signed-of-a-slot", signed.unwrap_or(0), n),
+            Held::new("certify.early", early_held, early),
+            Held::new("certify.recent", self.recent.len(), self.window),
+            Held::new("certify.accused", self.accused.len(), others),
+        ]
+    }
+
     /// Whether the log is certified past an index.
     pub(crate) fn covers(&self, index: Index) -> bool {
         self.stable.as_ref().is_some_and(|certificate| certificate.head.size > index.0)
@@ -155,7 +194,7 @@ impl Certifier {
             None => {
                 let last = self.open.last_key_value().map_or(self.stable_slot(), |(s, _)| *s);
                 cosign.slot > last
-                    && cosign.slot.0 - last.0 <= self.window.saturating_mul(2)
+                    && cosign.slot.0 - last.0 <= self.window.saturating_mul(EARLY_WINDOWS)
                     && !self.early.get(&cosign.slot).is_some_and(|votes| votes.contains_key(&from))
             }
         }

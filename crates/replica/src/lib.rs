@@ -13,9 +13,9 @@
 //! | [`certify`] | a recorded slot | [`certify::Certified`]: a quorum cosigned the head |
 //!
 //! Beside the stream stand [`replay`] (at most once), [`snapshot`], [`sync`] (state transfer) and
-//! [`rejoin`] (a lost disk). [`replica`] holds them together: [`Replica::handle`] takes an
-//! [`Input`] and pushes [`Effect`]s; [`port`] says what both are. Nothing here reads a clock, a
-//! file or a socket, so the simulator runs the very same code.
+//! [`rejoin`] (a lost disk); `held` says how much each keeps, and may keep. [`replica`] holds them
+//! together: [`Replica::handle`] takes an [`Input`] and pushes [`Effect`]s; [`port`] says what both
+//! are. Nothing here reads a clock, a file or a socket, so the simulator runs the very same code.
 
 pub mod admit;
 pub(crate) mod batch;
@@ -24,6 +24,7 @@ pub mod certify;
 pub mod config;
 mod demand;
 pub mod execute;
+mod held;
 pub mod message;
 pub mod order;
 pub mod port;

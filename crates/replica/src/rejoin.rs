@@ -76,6 +76,11 @@ impl Rejoining {
         }
     }
 
+    /// How many reports came so far.
+    pub(crate) fn reports(&self) -> usize {
+        self.reports.len()
+    }
+
     /// What to have ordered, once a quorum of others reported believably. It stays the same.
     pub(crate) fn offer(&self) -> Option<&Rejoin> {
         self.offer.as_ref()

@@ -9,7 +9,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use quorate_proof::{Client, client_of, sha256};
 use quorate_service::State;
-use quorate_types::{Digest, Index, Request, Salt, UnixMillis, Wire};
+use quorate_types::{Digest, Held, Index, Request, Salt, UnixMillis, Wire};
 use std::{collections::BTreeMap, time::Duration};
 
 /// How long a signed request is remembered at least, in agreed time.
@@ -181,6 +181,20 @@ impl ReplayTable {
     #[must_use]
     pub fn map(&self) -> &State {
         &self.map
+    }
+
+    /// What is kept here, with its bounds; a slot has at most so many items, and what lies before
+    /// the window goes at its end.
+    pub(crate) fn held(&self, items_max: u64) -> [Held; 3] {
+        let plain = self.window.saturating_add(items_max);
+        // Old ones stay within the window; young ones are refused where there are too many.
+        let signed = (self.signed_max as u64).max(self.window).saturating_add(items_max);
+        let unsigned = self.plain.values().map(Vec::len).sum();
+        [
+            Held::new("replay.unsigned", unsigned, plain),
+            Held::new("replay.signed", self.signed.len(), signed),
+            Held::new("replay.keys", self.map.len(), plain.saturating_add(signed)),
+        ]
     }
 
     fn enqueue(&mut self, key: ReplayKey, seen: &Seen) {

@@ -30,6 +30,9 @@ use std::{
 /// Requests in one forward, at most.
 pub(crate) const FORWARD_MAX: usize = 512;
 
+/// Snapshots, and candidates for one, that are kept.
+pub(crate) const SNAPSHOTS_MAX: usize = 2;
+
 /// What a replica knows of its own standing, for `status` and for tests.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Sight {
@@ -67,7 +70,7 @@ pub struct Replica<P: Protocol<Command = Batch>> {
     pub(crate) syncer: Syncer,
     pub(crate) rejoining: Option<Rejoining>,
     /// Snapshots taken at slots that are not stable yet, newest last.
-    candidates: VecDeque<Candidate>,
+    pub(crate) candidates: VecDeque<Candidate>,
     /// The newest snapshots, at most two, for peers that transfer one.
     pub(crate) snapshots: VecDeque<Arc<Snapshot>>,
     bytes_since_snapshot: u64,
@@ -79,7 +82,7 @@ pub struct Replica<P: Protocol<Command = Batch>> {
     /// How far the engine knows this replica's state: what it committed, or was told.
     engine_at: Slot,
     /// Decided slots that cannot be executed yet.
-    decided: BTreeMap<Slot, Option<Arc<Batch>>>,
+    pub(crate) decided: BTreeMap<Slot, Option<Arc<Batch>>>,
     /// The slot through which no-ops are to be ordered, so that a replica can rejoin.
     pub(crate) fill: Slot,
     /// The nonce of each replica's last ordered rejoin: a repeated offer is not ordered again.
@@ -102,7 +105,7 @@ pub struct Replica<P: Protocol<Command = Batch>> {
     ready: bool,
 }
 
-struct Candidate {
+pub(crate) struct Candidate {
     slot: Slot,
     frontier: Frontier,
     service: quorate_service::State,
@@ -204,6 +207,22 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         self.execution.as_ref()
     }
 
+    /// The state as a snapshot holds it, for checkers; `None` unless the last executed slot is
+    /// certified.
+    #[must_use]
+    pub fn standing(&self) -> Option<Snapshot> {
+        let certificate = self.certifier.stable()?.clone();
+        let execution = self.execution.as_ref()?;
+        let frontier = self.recorder.frontier().clone();
+        let here = certificate.record == *execution.record();
+        (here && frontier.size() == certificate.head.size).then(|| Snapshot {
+            certificate,
+            frontier,
+            service: execution.state().clone(),
+            replay: execution.replay().map().clone(),
+        })
+    }
+
     /// Whether a message is worth the price of its signatures.
     #[must_use]
     pub fn wants(&self, from: ReplicaId, message: &Message<P::Message>) -> bool {
@@ -231,7 +250,10 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             Input::Start(recovered) => self.start(at, *recovered, out),
             Input::Deliver(delivery) => self.deliver(at, delivery, out),
             Input::Submit(submissions) => self.submit(at, submissions, out),
-            Input::Abandon(ticket) => self.batcher.abandon(ticket),
+            Input::Abandon(ticket) => {
+                self.batcher.abandon(ticket);
+                self.transferred.retain(|(waits, _)| *waits != ticket);
+            }
             Input::Timer(Timer::Engine(timer)) => {
                 self.drive(at, protocol::Input::Timer(timer), out);
             }
@@ -245,6 +267,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             }
             Input::Link { peer, up } => self.link(at, peer, up, out),
         }
+        self.execute_waiting(at, out);
         self.propose(at, out);
         self.arm_patience(out);
         self.tell_ready(out);
@@ -451,12 +474,14 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         self.execute_decided(out)
     }
 
-    /// Executes decided slots as far as they follow each other. While state transfer replaces the
-    /// state they wait: the engine commits each slot once.
+    /// Executes decided slots as far as they follow each other, and not too far beyond what is
+    /// certified. While state transfer replaces the state they wait: the engine commits each slot
+    /// once.
     pub(crate) fn execute_decided(&mut self, out: &mut Effects<P>) -> Option<Stable> {
         let mut stable = None;
         self.decided = self.decided.split_off(&self.executed().next());
         while !self.syncer.replaces_state()
+            && self.certifier.has_room()
             && let Some(batch) = self.decided.remove(&self.executed().next())
         {
             let ordered = Ordered::new(self.executed().next(), batch);
@@ -465,10 +490,24 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             stable = self.publish(recorded, out).or(stable);
         }
         // The engine runs one window ahead at most, since this replica tells it what is stable.
-        while self.decided.len() as u64 > self.config.window.saturating_mul(2) {
+        while self.decided.len() as u64 > self.decided_max() {
             self.decided.pop_last();
         }
         stable
+    }
+
+    /// Executes what waited for a certificate, if it came.
+    fn execute_waiting(&mut self, at: Moment, out: &mut Effects<P>) {
+        while self.decided.contains_key(&self.executed().next())
+            && let Some(stable) = self.execute_decided(out)
+        {
+            self.drive(at, protocol::Input::Stable(stable), out);
+        }
+    }
+
+    /// How many decided slots may wait to be executed.
+    pub(crate) fn decided_max(&self) -> u64 {
+        self.config.window.saturating_mul(2)
     }
 
     /// Appends a recorded slot, cosigns it, and opens it for the others' cosignatures.
@@ -589,7 +628,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             replay: execution.replay().map().clone(),
         };
         self.candidates.push_back(candidate);
-        if self.candidates.len() > 2 {
+        if self.candidates.len() > SNAPSHOTS_MAX {
             self.candidates.pop_front();
         }
     }
@@ -620,7 +659,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     /// Keeps a snapshot for peers, and the one before, which somebody may be fetching.
     pub(crate) fn keep(&mut self, snapshot: Arc<Snapshot>) {
         self.snapshots.push_back(snapshot);
-        if self.snapshots.len() > 2 {
+        if self.snapshots.len() > SNAPSHOTS_MAX {
             self.snapshots.pop_front();
         }
     }

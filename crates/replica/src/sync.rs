@@ -179,6 +179,11 @@ impl Syncer {
         self.session.is_some()
     }
 
+    /// How many proven items wait for the end of their slot.
+    pub(crate) fn pending(&self) -> usize {
+        self.session.as_ref().map_or(0, |session| session.pending.len())
+    }
+
     /// Whether commits must wait, because the state is about to be replaced.
     pub(crate) fn replaces_state(&self) -> bool {
         self.session

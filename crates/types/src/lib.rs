@@ -12,6 +12,7 @@
 //! | [`response`] | an HTTP response as a service gives it |
 //! | [`batch`] | what fills one slot |
 //! | [`head`] | a signed tree head and the stable certificate built on it |
+//! | [`held`] | how full what is bounded is |
 //! | [`log`] | one place of the log: an entry and its exchange |
 //! | [`proven`] | a certified answer, and a gateway's refusal |
 //! | [`bug`] | mistakes that the simulator has the code make, to see whether it notices |
@@ -23,6 +24,7 @@ pub mod bug;
 pub mod committee;
 pub mod digest;
 pub mod head;
+pub mod held;
 pub mod ids;
 pub mod log;
 pub mod proven;
@@ -36,6 +38,7 @@ pub use batch::{Batch, Item, Rejoin, RejoinReport};
 pub use committee::{Committee, CommitteeError, FaultModel};
 pub use digest::{Digest, PublicKey, Salt, Signature};
 pub use head::{Cosignature, Head, StableCertificate, StateRecord};
+pub use held::Held;
 pub use ids::{Chain, ChainError, Epoch, Index, ReplicaId, Slot, View};
 pub use log::{Exchange, LogItem};
 pub use proven::{EntryFacts, Proven, Refusal};

@@ -52,8 +52,9 @@
 //!    in a view whose NewView was not checked.
 //! 5. A decision is passed on (`Effect::Commit`) in slot order, after its payload is on this disk.
 //!    The decision itself is noted beside the votes without a barrier (`Effect::Note`).
-//! 6. Everything kept is bounded: two windows above what is certified or committed, one below; one
-//!    ViewChange a replica; early votes, answers and payloads by quotas a peer.
+//! 6. Everything kept is bounded ([`Pbft::held`]): slots two windows above what is certified or
+//!    committed, one below what is stable; one ViewChange a replica; early votes, answers and
+//!    payloads by quotas a peer.
 //!
 //! # Deviations from the paper
 //!
@@ -78,11 +79,13 @@
 //! | [`view_change`] | leaving a view and opening the next |
 //! | `status` | timers, retransmission, catching up |
 //! | `restart` | records in, state out |
+//! | `held` | how much is kept, and how much may be |
 //! | [`evidence`] | what convicts a replica, and how a third party checks it |
 //!
 //! What replicas do, message by message, is told in `testdata/*.txt`, to be read beside this.
 
 pub mod evidence;
+mod held;
 pub mod message;
 mod order;
 mod restart;
@@ -93,6 +96,7 @@ mod tests;
 pub mod view_change;
 
 pub use evidence::evidence_holds;
+pub use held::SLOTS_WINDOWS;
 pub use message::{Body, Message, Record};
 
 use crate::{

@@ -358,7 +358,7 @@ impl<C: Command> Pbft<C> {
     pub(super) fn wants_decided(&self, decided: &Decided<C>) -> bool {
         let slot = decided.header.slot;
         slot > self.window.committed()
-            && slot <= self.window.far()
+            && self.window.is_known(slot)
             && decided.commits.len() <= self.config.committee.n()
             && self.slots.get(&slot).is_none_or(|state| state.decision(&self.noop).is_none())
     }

@@ -149,7 +149,7 @@ struct Known<C> {
 impl<C: Clone> SlotState<C> {
     /// One payload comes with each view that proposes anew; older ones that no certificate names
     /// go first.
-    const PAYLOADS_MAX: usize = 16;
+    pub(super) const PAYLOADS_MAX: usize = 16;
 
     pub(super) fn new(committee: Committee) -> Self {
         Self {
@@ -190,6 +190,16 @@ impl<C: Clone> SlotState<C> {
         let known = self.payloads.iter_mut().find(|it| it.digest == digest)?;
         let first = !std::mem::replace(&mut known.is_recorded, true);
         first.then(|| Arc::clone(&known.command))
+    }
+
+    /// How many payloads are kept.
+    pub(super) fn payloads_held(&self) -> usize {
+        self.payloads.len()
+    }
+
+    /// How many votes are kept, of both phases.
+    pub(super) fn votes_held(&self) -> usize {
+        self.prepares.first.len().saturating_add(self.commits.first.len())
     }
 
     fn needed(&self) -> [Option<Digest>; 3] {

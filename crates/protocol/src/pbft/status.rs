@@ -20,7 +20,7 @@ const ALONE_TIMEOUTS: u32 = 8;
 /// could have every view changed.
 const ALONE_DOUBLINGS_MAX: u32 = 10;
 /// Proposals kept of a view that is not open here yet; the others are repeated on request.
-const EARLY_PROPOSALS_MAX: usize = 8;
+pub(super) const EARLY_PROPOSALS_MAX: usize = 8;
 /// Who asked so often in vain wants another view: where power was lost everywhere, perhaps nobody
 /// holds a certified state any more, and what was voted on below it must be voted on again.
 const STUCK_MAX: u32 = 8;
@@ -80,6 +80,20 @@ impl<C: Clone> Early<C> {
         if !is_proposal(&body) || proposals < EARLY_PROPOSALS_MAX {
             kept.push(body);
         }
+    }
+
+    /// How many votes, and proposals among them, are kept of the one of whom most are.
+    pub(super) fn held(&self) -> (usize, usize) {
+        let is_proposal = |body: &&Body<C>| matches!(body, Body::PrePrepare(_));
+        let proposals = |kept: &Vec<Body<C>>| kept.iter().filter(is_proposal).count();
+        let votes = self.0.values().map(|(_, kept)| kept.len()).max();
+        let most = self.0.values().map(|(_, kept)| proposals(kept)).max();
+        (votes.unwrap_or(0), most.unwrap_or(0))
+    }
+
+    /// Of how many others something is kept.
+    pub(super) fn peers(&self) -> usize {
+        self.0.len()
     }
 
     /// What was kept for a view that opens; what was kept for earlier ones goes.

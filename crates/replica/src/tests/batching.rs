@@ -147,3 +147,18 @@ fn one_key_runs_once_at_a_gateway() {
     let again = batcher.place(Time(1), Source::Gateway(Ticket(7)), admitted(retry));
     assert_eq!(again, Err(Unplaced::KeyRuns));
 }
+
+#[test]
+fn the_line_of_a_primary_whose_requests_others_order_does_not_grow() {
+    let mut batcher = batcher();
+    batcher.set_room(0);
+    for number in 0..200 {
+        enqueue(&mut batcher, number);
+        if number < 195 {
+            assert!(batcher.remove(&put(number, "a", "v")).is_some());
+        }
+        assert!(batcher.held(4).iter().all(|held| !held.is_over()), "{:?}", batcher.held(4));
+    }
+    batcher.set_room(10);
+    assert_eq!(next(&mut batcher), Some(3), "what waits is proposed all the same");
+}

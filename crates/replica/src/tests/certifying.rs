@@ -135,3 +135,22 @@ fn a_strangers_key_checks_nothing() {
     let check = SignatureCheck::check(&verifier(), &stranger(), b"x", &Signature([0; 64]));
     assert!(!check);
 }
+
+#[test]
+fn no_more_than_two_windows_are_executed_without_a_certificate() {
+    let mut execution = execution();
+    let (mut recorder, _) = recorder(&execution);
+    let mut certifier = certifier();
+    let mut last = None;
+    for number in 0..32 {
+        assert!(certifier.has_room(), "{number}");
+        let executed = slot(&mut execution, 10 + u64::from(number), &[put(number, "a", "1")]);
+        last = Some(certifier.open(recorder.record(executed), Vec::new()));
+    }
+    assert!(!certifier.has_room());
+    assert!(certifier.held(512).iter().all(|held| !held.is_over()), "{:?}", certifier.held(512));
+    let own = last.unwrap();
+    add(&mut certifier, 1, cosign_of(1, &own, own.head)).unwrap();
+    add(&mut certifier, 2, cosign_of(2, &own, own.head)).unwrap().unwrap();
+    assert!(certifier.has_room(), "a certificate proves all below it");
+}

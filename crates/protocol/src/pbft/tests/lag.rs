@@ -1,6 +1,7 @@
 //! Replicas that lag: retransmission, catching up, state transfer.
 
 use super::{rig::*, *};
+use crate::Stable;
 use std::time::Duration;
 
 const LATER: Duration = Duration::from_millis(150);
@@ -172,4 +173,47 @@ fn all_power_is_lost_and_nothing_with_it() {
         let done = network.run_until(Duration::from_secs(20), |it| it.is_served() && it.is_level());
         assert!(done && network.log.len() >= before, "seed {seed}");
     }
+}
+
+fn is_within_bounds(rig: &Rig) -> bool {
+    rig.engine.held().iter().all(|held| !held.is_over())
+}
+
+#[test]
+fn votes_that_nobody_needs_any_more_do_not_fill_a_replica_that_lags() {
+    let mut rig = Rig::new(4, 1);
+    let stable = |slot| Input::Stable(Stable::certified(Arc::new(certificate(Slot(slot)))));
+    // A liar names every slot between this replica's state and that of the others.
+    rig.tell(stable(1_000));
+    for slot in 1..1_100 {
+        let body = rig.commit(2, 0, slot, 5);
+        if rig.wants(2, body.clone()) {
+            rig.hear(2, body);
+        }
+    }
+    assert!(is_within_bounds(&rig), "{:?}", rig.engine.held());
+    assert!(rig.wants(3, rig.commit(3, 0, 1_001, 5)) && !rig.wants(3, rig.commit(3, 0, 984, 5)));
+    // And the others go on, while the state is on its way.
+    for slot in (1_000..2_000).step_by(4) {
+        rig.tell(stable(slot));
+        for slot in slot..=slot + 8 {
+            rig.hear(3, rig.commit(3, 0, slot, 5));
+        }
+        assert!(is_within_bounds(&rig), "at {slot}: {:?}", rig.engine.held());
+    }
+}
+
+#[test]
+fn nobody_commits_more_than_three_windows_beyond_what_it_knows_to_be_certified() {
+    let mut rig = Rig::new(4, 1);
+    for slot in 1..=100 {
+        rig.hear(2, Body::Decided(rig.decided(0, slot, slot)));
+    }
+    assert_eq!(rig.engine.committed(), Slot(24));
+    assert!(is_within_bounds(&rig), "{:?}", rig.engine.held());
+    rig.tell(Input::Stable(Stable::certified(Arc::new(certificate(Slot(20))))));
+    for slot in 25..=100 {
+        rig.hear(2, Body::Decided(rig.decided(0, slot, slot)));
+    }
+    assert_eq!(rig.engine.committed(), Slot(44));
 }
