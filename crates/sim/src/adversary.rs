@@ -11,6 +11,8 @@
 //! | [`Deed::ProposeOddly`] | proposals with repeated, forged or invented items, or a wrong time |
 //! | [`Deed::Forget`] | in view changes, nothing of what it had prepared |
 //! | [`Deed::CosignWrongly`] | validly signed heads of a log that nobody has |
+//! | [`Deed::CosignBadly`] | cosignatures of the right heads that do not verify |
+//! | [`Deed::ExecuteWrongly`] | results that its service got wrong, which it cosigns as they are |
 //! | [`Deed::ForgePages`] | in state transfer, other exchanges behind the entries, or none |
 //! | [`Deed::MisplacePages`] | pages of the wrong place, with items missing, swapped or changed |
 //! | [`Deed::ForgeState`] | pieces of a state that nobody has |
@@ -22,15 +24,17 @@
 //! | [`Deed::Replay`] | old messages again, its own and those that others signed |
 //! | [`Deed::SendJunk`] | forwards of malformed, forged, invented and repeated requests |
 //! | [`Deed::ForgeAnswers`] | at its gateway, certified answers with another content |
+//! | [`Deed::ReplayAnswers`] | at its gateway, certified answers to other requests, or to older ones |
 
 use crate::{
     cluster::Cluster,
+    model::content,
     process::{Engine, Sent},
     rng::Rng,
 };
 use bytes::Bytes;
 use quorate_crypto::{VoteSigner, rejoin_statement};
-use quorate_proof::{cosignature_message, head_text};
+use quorate_proof::{ReceivedResponse, cosignature_message, head_text};
 use quorate_protocol::{
     adversary::Equivocates,
     pbft::{
@@ -87,6 +91,10 @@ pub enum Deed {
     Forget,
     /// Cosigns another root.
     CosignWrongly,
+    /// Signs the right heads wrongly.
+    CosignBadly,
+    /// Its service gives wrong results now and then.
+    ExecuteWrongly,
     /// Sends pages with other exchanges.
     ForgePages,
     /// Sends pages whose entries are not what was asked for.
@@ -109,11 +117,14 @@ pub enum Deed {
     SendJunk,
     /// Gives clients answers that it made up.
     ForgeAnswers,
+    /// Gives clients answers that were given before: to the same request, where it has no key, and
+    /// else to another.
+    ReplayAnswers,
 }
 
 impl Deed {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Equivocate,
         Self::Mute,
         Self::Delay,
@@ -122,6 +133,8 @@ impl Deed {
         Self::ProposeOddly,
         Self::Forget,
         Self::CosignWrongly,
+        Self::CosignBadly,
+        Self::ExecuteWrongly,
         Self::ForgePages,
         Self::MisplacePages,
         Self::ForgeState,
@@ -133,6 +146,7 @@ impl Deed {
         Self::Replay,
         Self::SendJunk,
         Self::ForgeAnswers,
+        Self::ReplayAnswers,
     ];
 
     /// The name under which it is counted.
@@ -147,6 +161,8 @@ impl Deed {
             Self::ProposeOddly => "propose-oddly",
             Self::Forget => "forget",
             Self::CosignWrongly => "cosign-wrongly",
+            Self::CosignBadly => "cosign-badly",
+            Self::ExecuteWrongly => "execute-wrongly",
             Self::ForgePages => "forge-pages",
             Self::MisplacePages => "misplace-pages",
             Self::ForgeState => "forge-state",
@@ -158,6 +174,7 @@ impl Deed {
             Self::Replay => "replay",
             Self::SendJunk => "send-junk",
             Self::ForgeAnswers => "forge-answers",
+            Self::ReplayAnswers => "replay-answers",
         }
     }
 
@@ -199,6 +216,8 @@ pub struct Adversary {
     rng: Rng,
     heard: VecDeque<Arc<Sent>>,
     requests: VecDeque<Arc<Request>>,
+    /// Requests that its gateway answered, and how.
+    answers: VecDeque<(Request, ReceivedResponse)>,
     /// Of its first snapshot.
     oldest: Option<Arc<StableCertificate>>,
     proposals: BTreeMap<(View, Slot), Order<Batch>>,
@@ -227,6 +246,7 @@ impl Adversary {
             rng,
             heard: VecDeque::new(),
             requests: VecDeque::new(),
+            answers: VecDeque::new(),
             oldest: None,
             proposals: BTreeMap::new(),
             rejoin: None,
@@ -266,6 +286,29 @@ impl Adversary {
     /// Whether the answer that its gateway is about to give is replaced.
     pub fn forges_answer(&mut self) -> bool {
         self.tempted(Deed::ForgeAnswers, 600)
+    }
+
+    /// An old answer in place of the one that its gateway is about to give: to the same request
+    /// where it has no key, else to another.
+    pub fn replays_answer(
+        &mut self,
+        request: &Request,
+        answer: &ReceivedResponse,
+    ) -> Option<ReceivedResponse> {
+        if !self.deeds.contains(&Deed::ReplayAnswers) {
+            return None;
+        }
+        let keyed = request.field("idempotency-key").is_some();
+        let fits = |(asked, _): &&(Request, ReceivedResponse)| {
+            (content(asked) == content(request)) != keyed
+        };
+        let old: Vec<_> = self.answers.iter().filter(fits).map(|(_, old)| old.clone()).collect();
+        let old = self.rng.pick(&old).cloned();
+        self.answers.push_back((request.clone(), answer.clone()));
+        if self.answers.len() > MEMORY {
+            self.answers.pop_front();
+        }
+        old.filter(|_| self.tempted(Deed::ReplayAnswers, 600))
     }
 
     /// What really leaves when the replica inside sends something.
@@ -362,6 +405,11 @@ impl Adversary {
         let altered = match message {
             Message::Cosign(cosign) if self.tempted(Deed::CosignWrongly, 500) => {
                 Message::Cosign(self.cosign_wrongly(cosign))
+            }
+            Message::Cosign(mut cosign) if self.tempted(Deed::CosignBadly, 500) => {
+                let at = usize::try_from(self.rng.below(64)).unwrap_or(0);
+                cosign.signature.0[at] ^= 1 << self.rng.below(8);
+                Message::Cosign(cosign)
             }
             Message::Progress(progress) if self.tempted(Deed::Boast, 700) => {
                 let ahead = self.rng.range(1, 1 << 40);

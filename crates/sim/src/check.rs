@@ -10,8 +10,9 @@ use crate::{
     model::{Expected, Model, content},
     violation::{Check, Violation},
 };
-use quorate_types::{Index, LogItem, Request, Time};
-use std::collections::{BTreeMap, BTreeSet};
+use quorate_replica::Snapshot;
+use quorate_types::{Index, LogItem, PublicKey, Request, Response, Slot, Time, Wire};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 /// What a run left behind: everything that the checks read.
 #[derive(Clone, Debug)]
@@ -56,6 +57,35 @@ pub fn one_log(logs: &[Vec<LogItem>]) -> Result<&[LogItem], Violation> {
     Ok(longest)
 }
 
+/// Replicas at one slot have one state, byte for byte: as snapshots hold it, but for who signed the
+/// head. Gives how many had somebody to be compared with.
+///
+/// # Errors
+/// The first slot after which two differ.
+pub fn one_state(states: &[Snapshot]) -> Result<u64, Violation> {
+    let mut known: BTreeMap<Slot, Vec<u8>> = BTreeMap::new();
+    let mut compared = 0;
+    for state in states {
+        let bytes = state_bytes(state);
+        match known.entry(state.slot()) {
+            Entry::Vacant(first) => _ = first.insert(bytes),
+            Entry::Occupied(first) if *first.get() == bytes => compared += 1,
+            Entry::Occupied(first) => {
+                let reason = format!("the bytes of two states after slot {} differ", first.key());
+                return Err(Check::State.broken(reason));
+            }
+        }
+    }
+    Ok(compared)
+}
+
+fn state_bytes(state: &Snapshot) -> Vec<u8> {
+    let certificate = &state.certificate;
+    let mut bytes = (certificate.head, certificate.record, state.frontier.clone()).to_wire();
+    state.chunks().for_each(|chunk| bytes.extend(chunk.to_wire()));
+    bytes
+}
+
 /// Everything in the log was asked for, like this, by a client or by a liar that acts as one. What
 /// a client signed, it alone can have asked for.
 ///
@@ -66,19 +96,41 @@ pub fn valid(
     history: &[Operation],
     invented: &[Request],
 ) -> Result<(), Violation> {
-    let signed = |request: &&Request| request.signature.is_some();
-    let sound = history.iter().filter(|operation| operation.sound);
-    let mut asked: BTreeSet<Vec<u8>> = sound.map(|operation| content(&operation.request)).collect();
-    asked.extend(invented.iter().filter(|request| !signed(request)).map(content));
-    for exchange in log.iter().filter_map(|item| item.exchange.as_ref()) {
-        let request = &exchange.request;
-        if !asked.contains(&content(request)) {
-            let key = request.field("idempotency-key").unwrap_or_default();
-            let reason = format!("nobody asked for {key} {}", request.path);
-            return Err(Check::Validity.broken(reason));
+    let mut asked = Asked::default();
+    history.iter().for_each(|operation| asked.add(operation));
+    let mut exchanges = log.iter().filter_map(|item| item.exchange.as_ref());
+    exchanges.try_for_each(|exchange| asked.covers(&exchange.request, invented.iter()))
+}
+
+/// What clients asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Asked(BTreeSet<Vec<u8>>);
+
+impl Asked {
+    /// A client asks for something.
+    pub fn add(&mut self, operation: &Operation) {
+        if operation.sound {
+            self.0.insert(content(&operation.request));
         }
     }
-    Ok(())
+
+    /// Whether this was asked for, by a client or by a liar.
+    ///
+    /// # Errors
+    /// Nobody did.
+    pub fn covers<'a>(
+        &self,
+        request: &Request,
+        mut invented: impl Iterator<Item = &'a Request>,
+    ) -> Result<(), Violation> {
+        let asked = content(request);
+        let same = |other: &Request| other.signature.is_none() && content(other) == asked;
+        if self.0.contains(&asked) || invented.any(same) {
+            return Ok(());
+        }
+        let key = request.field("idempotency-key").unwrap_or_default();
+        Err(Check::Validity.broken(format!("nobody asked for {key} {}", request.path)))
+    }
 }
 
 /// Every entry answers what the model says.
@@ -91,21 +143,29 @@ pub fn executed(log: &[LogItem], tuning: Tuning) -> Result<Vec<Option<Expected>>
     for (at, item) in log.iter().enumerate() {
         let wrong = |it: Violation| it.check.broken(format!("entry {at}: {}", it.reason));
         let expected = model.next(item).map_err(wrong)?;
-        if let (Some(expected), Some(exchange)) = (&expected, &item.exchange) {
-            let (request, response) = (&exchange.request, &exchange.response);
-            let same_body = expected.body.as_ref().is_none_or(|body| *body == response.body);
-            if expected.status != response.status || !same_body {
-                let (method, path) = (&request.method, &request.path);
-                let (status, body) = (response.status, &response.body);
-                return Err(Check::Execution.broken(format!(
-                    "entry {at} ({method} {path}) answers {status} {body:?}, the model says {} {:?}",
-                    expected.status, expected.body
-                )));
-            }
-        }
+        answers(at, item, expected.as_ref())?;
         all.push(expected);
     }
     Ok(all)
+}
+
+/// Whether the entry at a place answers what the model says.
+///
+/// # Errors
+/// It does not.
+pub fn answers(at: usize, item: &LogItem, expected: Option<&Expected>) -> Result<(), Violation> {
+    let (Some(expected), Some(exchange)) = (expected, &item.exchange) else { return Ok(()) };
+    let (request, response) = (&exchange.request, &exchange.response);
+    let same_body = expected.body.as_ref().is_none_or(|body| *body == response.body);
+    if expected.status == response.status && same_body {
+        return Ok(());
+    }
+    let (method, path) = (&request.method, &request.path);
+    let (status, body) = (response.status, &response.body);
+    Err(Check::Execution.broken(format!(
+        "entry {at} ({method} {path}) answers {status} {body:?}, the model says {} {:?}",
+        expected.status, expected.body
+    )))
 }
 
 /// One key, one effect: where the replay table forgets nothing, no two entries executed the same
@@ -120,16 +180,22 @@ pub fn at_most_once(log: &[LogItem], expected: &[Option<Expected>]) -> Result<()
         else {
             continue;
         };
-        let request = &exchange.request;
-        let signer = request.signature.as_ref().map(|signature| signature.key.0);
-        // A key that is signed for is its signer's, whatever credentials come with it.
-        let credentials = request.field("authorization").filter(|_| signer.is_none());
-        let Some(key) = request.field("idempotency-key") else { continue };
-        if !effects.insert((signer, credentials, key)) {
+        let Some(name) = key_of(&exchange.request) else { continue };
+        let key = name.2;
+        if !effects.insert(name) {
             return Err(Check::AtMostOnce.broken(format!("{key} took effect twice")));
         }
     }
     Ok(())
+}
+
+/// Under what a request takes effect once: its signer, or else its credentials, and its key.
+#[must_use]
+pub fn key_of(request: &Request) -> Option<(Option<PublicKey>, Option<&str>, &str)> {
+    let signer = request.signature.as_ref().map(|signature| signature.key);
+    // A key that is signed for is its signer's, whatever credentials come with it.
+    let credentials = request.field("authorization").filter(|_| signer.is_none());
+    Some((signer, credentials, request.field("idempotency-key")?))
 }
 
 /// How many requests took effect again because the replay table had forgotten them: what a small
@@ -138,9 +204,16 @@ pub fn at_most_once(log: &[LogItem], expected: &[Option<Expected>]) -> Result<()
 pub fn forgotten(log: &[LogItem]) -> u64 {
     let requests = log.iter().filter_map(|item| item.exchange.as_ref());
     let keyed = requests.filter(|it| it.request.field("idempotency-key").is_some());
-    let executed = keyed.filter(|it| !matches!(it.response.status, 401 | 422 | 503));
+    let executed = keyed.filter(|it| took_effect(&it.response));
     let mut seen = BTreeSet::new();
     executed.filter(|exchange| !seen.insert(content(&exchange.request))).count() as u64
+}
+
+/// Whether a response is the service's. The others are refusals that change nothing: a signature
+/// too old, a key used twice, a replay table that is full.
+#[must_use]
+pub fn took_effect(response: &Response) -> bool {
+    !matches!(response.status, 401 | 422 | 503)
 }
 
 /// The answers are those of the log, in an order that respects real time.

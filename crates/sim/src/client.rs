@@ -134,7 +134,14 @@ impl Client {
         };
         match (trick, self.last.take()) {
             (Some(Trick::ReuseKey), Some(last)) => request.fields = last.fields,
-            (Some(Trick::NoKey), _) => request.fields.retain(|(name, _)| name == "authorization"),
+            (Some(Trick::NoKey), _) => {
+                request.fields.retain(|(name, _)| name == "authorization");
+                if self.rng.permille(600) {
+                    // The same as others ask: an old answer fits.
+                    (request.method, request.path) = ("GET".to_owned(), "/kv/k0".to_owned());
+                    request.body = Bytes::new();
+                }
+            }
             _ => {}
         }
         if let Identity::Key(signer) = &self.identity

@@ -3,15 +3,16 @@
 use crate::{
     keys::{Keys, Signatures},
     rng::Rng,
+    wrong::{Wrong, Wrongs},
 };
 use quorate_crypto::{Domain, Verifier};
 use quorate_ledger::Owner;
 use quorate_proof::{Coverage, Origin, Policy};
 use quorate_protocol::pbft::{Pbft, PbftConfig};
 use quorate_replica::{Config, Limits, Replica};
-use quorate_service::Kv;
+use quorate_service::{Kv, Service};
 use quorate_types::{Batch, Chain, Committee, FaultModel, ReplicaId, Time, UnixMillis};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// The chain's first agreed time, and the wall clocks' at the start of a run.
 pub const GENESIS: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -77,6 +78,10 @@ pub struct Cluster {
     pub limits: Limits,
     /// The engine's window.
     pub window: u64,
+    /// Whose service gives wrong results.
+    pub wrong: BTreeSet<ReplicaId>,
+    /// How often it did.
+    pub wrongs: Wrongs,
 }
 
 impl Cluster {
@@ -100,7 +105,8 @@ impl Cluster {
             ..Limits::default()
         };
         let domain = Domain::new(policy.origin_text());
-        Some(Self { committee, keys, policy, domain, chain, limits, window: tuning.window })
+        let (window, wrong, wrongs) = (tuning.window, BTreeSet::new(), Wrongs::default());
+        Some(Self { committee, keys, policy, domain, chain, limits, window, wrong, wrongs })
     }
 
     /// A replica that was not started yet.
@@ -122,10 +128,14 @@ impl Cluster {
         engine.window = self.window;
         engine.view_timeout = Duration::from_millis(600);
         let signer = self.keys.vote_signer(me);
+        let service: Box<dyn Service> = match self.wrong.contains(&me) {
+            true => Box::new(Wrong::new(Kv, self.wrongs.clone())),
+            false => Box::new(Kv),
+        };
         Replica::new(
             config,
             Pbft::new(engine, signer.clone()),
-            Box::new(Kv),
+            service,
             signer,
             self.keys.cosigner(me).clone(),
             self.verifier(),

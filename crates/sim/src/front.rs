@@ -8,6 +8,7 @@ use crate::{
     violation::Check,
     world::{Event, World},
 };
+use quorate_proof::ReceivedResponse;
 use quorate_replica::{Reply, Ticket};
 use quorate_types::{ReplicaId, Response};
 use std::time::Duration;
@@ -18,6 +19,15 @@ const RETRY: Duration = Duration::from_millis(1_500);
 /// How soon it learns that a gateway is down.
 const REFUSED: Duration = Duration::from_millis(50);
 
+/// What a gateway gave in place of its answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Lie {
+    /// One that it made up.
+    Forged,
+    /// One that it gave before.
+    Replayed,
+}
+
 impl World {
     /// A client makes its next request.
     pub(crate) fn call(&mut self, number: usize) {
@@ -26,6 +36,7 @@ impl World {
         if let Some(trick) = trick {
             self.outcome.inject(trick.name());
         }
+        self.canon.asked(&operation);
         self.history.push(operation);
         let operation = self.history.len() - 1;
         self.clients[number].current = Some(operation);
@@ -110,17 +121,16 @@ impl World {
                 return self.fail(Check::Proofs.broken(reason));
             }
         };
-        let content = self.rng.permille(500);
-        let adversary = self.machines[at.position()].adversary.as_mut();
-        let forged = adversary.is_some_and(|adversary| adversary.forges_answer());
-        if forged {
-            answer::forge(&mut received, content);
-        }
+        let lie = self.tamper(at, operation, &mut received);
         let request = &self.history[operation].request;
         match answer::check(&self.cluster, &self.verifier, request, &received) {
-            Ok(_) if forged => {
-                self.fail(Check::Proofs.broken(format!("a forged answer of {who} verifies")));
+            Ok(verdict) if lie == Some(Lie::Forged) || (lie.is_some() && verdict.fresh) => {
+                let reason = format!("an answer of {who} verifies, though it is {lie:?}");
+                self.fail(Check::Proofs.broken(reason));
             }
+            // It may be the answer to an older request like this one: it is not taken (P1).
+            Ok(_) if lie.is_some() => self.outcome.check("replayed-answers-not-fresh"),
+            Ok(verdict) if !verdict.fresh => self.outcome.check("verified-not-fresh"),
             Ok(verdict) => {
                 self.outcome.check("answers-verified");
                 let fields = received.fields.into_iter();
@@ -131,13 +141,35 @@ impl World {
                 let (index, salt) = (verdict.facts.index, verdict.facts.salt);
                 self.returned(operation, Returned { at: self.now, index, salt, response });
             }
-            Err(_) if forged => self.outcome.check("forged-answers-refused"),
+            Err(_) if lie == Some(Lie::Forged) => self.outcome.check("forged-answers-refused"),
+            Err(_) if lie.is_some() => self.outcome.check("replayed-answers-refused"),
             Err(_) if lies => {}
             Err(error) => {
                 let reason = format!("an answer of {who} does not verify: {error}");
                 self.fail(Check::Proofs.broken(reason));
             }
         }
+    }
+
+    /// What a lying gateway puts in place of an answer.
+    fn tamper(
+        &mut self,
+        at: Seat,
+        operation: usize,
+        received: &mut ReceivedResponse,
+    ) -> Option<Lie> {
+        let content = self.rng.permille(500);
+        let adversary = self.machines[at.position()].adversary.as_mut()?;
+        if adversary.forges_answer() {
+            answer::forge(received, content);
+            return Some(Lie::Forged);
+        }
+        let request = &self.history[operation].request;
+        let old = adversary.replays_answer(request, received)?;
+        // A new answer and an old one may be the same.
+        let lie = (old != *received).then_some(Lie::Replayed);
+        *received = old;
+        lie
     }
 
     /// The client believes an answer, and goes on after a while.

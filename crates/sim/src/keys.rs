@@ -44,6 +44,12 @@ impl Keys {
         Self { signatures, seed, replicas: (0..n).map(ReplicaId).map(replica).collect() }
     }
 
+    /// What stands in for signatures.
+    #[must_use]
+    pub fn signatures(&self) -> Signatures {
+        self.signatures
+    }
+
     /// What signs a replica's votes.
     ///
     /// # Panics

@@ -19,9 +19,13 @@
 //! | [`answer`] | a certified answer as a gateway writes it and a client checks it |
 //! | [`world`] | the event loop that holds them together |
 //! | `front` | between clients and gateways |
+//! | [`canon`] | the one log as it grows, with which all correct replicas must agree at once |
+//! | [`bounds`] | whether replicas keep no more than they may |
+//! | [`wrong`] | a service that gives wrong results |
 //! | [`witness`] | what must hold of all that correct replicas sign and accuse, at any time |
 //! | `verdict` | when a run is over |
 //! | [`check`] | what must hold at the end, whatever happened |
+//! | [`linear`] | what clients were told, judged by a linearizability checker from elsewhere |
 //! | [`model`] | a plain model of the service and of at-most-once, for these checks |
 //! | [`violation`] | what can be wrong, by the check that finds it |
 //! | [`swarm`] | many seeds, and what they came to together |
@@ -29,12 +33,15 @@
 
 pub mod adversary;
 pub mod answer;
+pub mod bounds;
+pub mod canon;
 pub mod cast;
 pub mod check;
 pub mod client;
 pub mod cluster;
 mod front;
 pub mod keys;
+pub mod linear;
 pub mod model;
 pub mod network;
 pub mod outcome;
@@ -47,6 +54,7 @@ mod verdict;
 pub mod violation;
 pub mod witness;
 pub mod world;
+pub mod wrong;
 
 pub use adversary::Deed;
 pub use keys::Signatures;

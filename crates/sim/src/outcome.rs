@@ -1,6 +1,9 @@
 //! What a run came to, and what it met on the way.
 
-use crate::violation::Failure;
+use crate::{
+    bounds::{self, Fills},
+    violation::Failure,
+};
 use std::collections::BTreeMap;
 
 /// How often something happened, by its name.
@@ -32,6 +35,8 @@ pub struct Outcome {
     pub accusations: Counts,
     /// What was checked, by name: answers verified and refused, evidence, probes.
     pub checked: Counts,
+    /// The most that replicas held at once, by the name of what held it.
+    pub held: Fills,
     /// A hash over everything that happened, in order: equal for equal seeds.
     pub hash: u64,
 }
@@ -48,6 +53,7 @@ impl Outcome {
         self.rejoins += other.rejoins;
         self.snapshots += other.snapshots;
         self.hash = mix(self.hash, other.hash);
+        bounds::absorb(&mut self.held, other.held);
         for (sum, counts) in [
             (&mut self.injected, other.injected),
             (&mut self.accusations, other.accusations),

@@ -10,7 +10,9 @@ use quorate_protocol::pbft::Pbft;
 use quorate_replica::{
     Effect, Input, Message, Recovered, Replica, Reply, Snapshot, Submission, Ticket, Timer, sync,
 };
-use quorate_types::{Batch, Digest, Index, ReplicaId, Request, StableCertificate, Time, Wire};
+use quorate_types::{
+    Batch, Digest, Index, LogItem, ReplicaId, Request, StableCertificate, Time, Wire,
+};
 use std::{collections::VecDeque, sync::Arc};
 
 /// The engine under test.
@@ -49,6 +51,15 @@ pub enum Act {
         /// With what.
         reply: Reply,
     },
+    /// Items were appended to the log.
+    Appended {
+        /// The place of the first.
+        from: Index,
+        /// The items.
+        items: Arc<Vec<LogItem>>,
+    },
+    /// A certificate is kept.
+    Certified(Arc<StableCertificate>),
     /// The snapshot of this certificate was saved.
     Saved(Arc<StableCertificate>),
     /// The replica is of use to clients now, or no longer.
@@ -153,6 +164,12 @@ impl Process {
     #[must_use]
     pub fn replica(&self) -> &Replica<Engine> {
         &self.replica
+    }
+
+    /// How many effects wait behind an fsync.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.len()
     }
 
     /// The log, for checkers and gateways.
@@ -296,10 +313,12 @@ impl Process {
                     ));
                 }
                 self.log.append(&items).map_err(|e| text(&e))?;
+                acts.push(Act::Appended { from, items });
             }
             Effect::Truncate { size } => self.log.truncate_to(size).map_err(|e| text(&e))?,
             Effect::Certify(certificate) => {
                 self.log.put_certificate(&certificate).map_err(|e| text(&e))?;
+                acts.push(Act::Certified(certificate));
             }
             Effect::Snapshot(snapshot) => {
                 self.log.sync().map_err(|e| text(&e))?;

@@ -1,7 +1,9 @@
 //! When a run is over, and what it came to.
 
 use crate::{
+    adversary::Deed,
     check::{self, Trace},
+    linear::{self, Beside, Judged},
     outcome::mix,
     process::{Act, Process},
     seat::Seat,
@@ -77,7 +79,7 @@ impl World {
     /// Checks everything that can be checked at the end.
     pub(crate) fn judge(&mut self) -> Trace {
         let (mut logs, mut invented) = (Vec::new(), Vec::new());
-        let (mut ends, mut damaged) = (Vec::new(), Vec::new());
+        let (mut ends, mut states, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
         for at in self.seating.all() {
             let machine = &self.machines[at.position()];
             if let Some(adversary) = &machine.adversary {
@@ -98,7 +100,13 @@ impl World {
             logs.push(items.collect());
             self.outcome.views = self.outcome.views.max(process.replica().sight().view.0);
             ends.extend(Process::state(process));
+            states.extend(process.replica().standing());
         }
+        match self.cluster.wrongs.count() {
+            0 => {}
+            wrongs => _ = self.outcome.injected.insert(Deed::ExecuteWrongly.name(), wrongs),
+        }
+        self.look_at_bounds();
         let (history, tuning) = (std::mem::take(&mut self.history), self.plan.tuning);
         let trace = Trace { logs, history, invented, tuning };
         self.outcome.entries = trace.logs.iter().map(Vec::len).max().unwrap_or(0) as u64;
@@ -110,7 +118,12 @@ impl World {
             0 => {}
             again => *self.outcome.checked.entry("forgotten-and-repeated").or_default() += again,
         }
+        self.judge_history(&trace);
         damaged.into_iter().for_each(|violation| self.fail(violation));
+        match check::one_state(&states) {
+            Ok(compared) => *self.outcome.checked.entry("states-compared").or_default() += compared,
+            Err(violation) => self.fail(violation),
+        }
         if self.outcome.failures.is_empty() {
             self.start_again(&trace);
         }
@@ -121,6 +134,23 @@ impl World {
             self.outcome.hash = mix(self.outcome.hash, slot.0 ^ u64::from(digest.0[0]));
         }
         trace
+    }
+
+    /// What clients were told must be linearizable, whatever the log says.
+    fn judge_history(&mut self, trace: &Trace) {
+        match linear::check(&trace.history, &Beside::of(trace)) {
+            Ok(Judged { keys, operations, unanswered, too_long }) => {
+                for (name, count) in [
+                    ("histories", keys),
+                    ("histories-operations", operations),
+                    ("histories-unanswered", unanswered),
+                    ("histories-too-long", too_long),
+                ] {
+                    *self.outcome.checked.entry(name).or_default() += count;
+                }
+            }
+            Err(violation) => self.fail(violation),
+        }
     }
 
     /// What is on the disks of those who never lied must be enough to start from, whatever a loss

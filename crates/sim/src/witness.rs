@@ -2,10 +2,13 @@
 
 use crate::{
     cluster::Cluster,
+    keys::Signatures,
     process::Sent,
     violation::{Check, Violation},
 };
-use quorate_crypto::Verifier;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use quorate_crypto::{Domain, Verifier};
+use quorate_proof::{Policy, Strict};
 use quorate_protocol::{
     Accusation,
     pbft::{
@@ -78,16 +81,38 @@ pub fn accused(
         let reason = format!("accuses {replica} of {charge}, who did nothing wrong");
         return Err(Check::Evidence.broken(reason));
     }
-    let holds = match (&**evidence, *charge) {
-        ([], _) => return Ok(false),
-        ([cosign, certificate], "wrong-result") => {
-            wrong_result_holds(&cluster.policy, verifier, *replica, cosign, certificate)
-        }
-        _ => evidence_holds(accusation, &cluster.domain, |claims| verifier.check(claims)),
-    };
-    match holds {
-        true => Ok(true),
-        false => Err(Check::Evidence
+    if evidence.is_empty() {
+        return Ok(false);
+    }
+    match convinces(cluster, verifier, accusation) {
+        Some(true) => Ok(true),
+        _ => Err(Check::Evidence
             .broken(format!("accuses {replica} of {charge} with evidence that proves nothing"))),
+    }
+}
+
+/// What `quorate verify --evidence` makes of the file in which a node keeps an accusation: it knows
+/// the text of the policy, and for votes the replicas' vote keys; it takes two messages in base64,
+/// and three charges. `None` where it cannot read them.
+fn convinces(cluster: &Cluster, verifier: &Verifier, accusation: &Accusation) -> Option<bool> {
+    let policy = Policy::parse(cluster.policy.text()).ok()?;
+    let in_file = accusation.evidence.iter().map(|message| STANDARD.encode(message));
+    let messages: Result<Vec<_>, _> = in_file.map(|text| STANDARD.decode(text)).collect();
+    let [first, second] = messages.ok()?.try_into().ok()?;
+    let accused = accusation.replica;
+    match (accusation.charge, cluster.keys.signatures()) {
+        ("wrong-result", Signatures::Macs) => {
+            Some(wrong_result_holds(&policy, verifier, accused, &first, &second))
+        }
+        ("wrong-result", Signatures::Real) => {
+            Some(wrong_result_holds(&policy, &Strict, accused, &first, &second))
+        }
+        ("equivocation" | "double-vote", _) => {
+            let verifier = cluster.keys.verifier(cluster.committee, policy.clone()).ok()?;
+            let domain = Domain::new(policy.origin_text());
+            let read = Accusation { evidence: vec![first, second], ..accusation.clone() };
+            Some(evidence_holds(&read, &domain, |claims| verifier.check(claims)))
+        }
+        _ => None,
     }
 }

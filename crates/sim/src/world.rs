@@ -1,7 +1,9 @@
 //! The event loop: one queue in virtual time, and everything that hangs on it.
 
 use crate::{
-    adversary::{Adversary, Parcel},
+    adversary::{Adversary, Deed, Parcel},
+    bounds,
+    canon::Canon,
     check::Trace,
     client::{Client, Operation},
     cluster::Cluster,
@@ -18,7 +20,7 @@ use quorate_crypto::Verifier;
 use quorate_ledger::MemoryDisk;
 use quorate_protocol::{Accusation, To};
 use quorate_replica::{Message, Ticket, message::Sync};
-use quorate_types::{ReplicaId, Time};
+use quorate_types::{Index, LogItem, ReplicaId, StableCertificate, Time};
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
@@ -98,6 +100,7 @@ pub(crate) struct World {
     /// Whether everybody was answered and level, and each gateway is asked once more.
     pub(crate) probing: bool,
     witness: Witness,
+    pub(crate) canon: Canon,
     pub(crate) rng: Rng,
     pub(crate) outcome: Outcome,
 }
@@ -112,13 +115,16 @@ pub fn run(plan: Plan) -> Outcome {
 #[must_use]
 pub fn record(plan: Plan) -> (Outcome, Trace) {
     let tuning = plan.tuning;
-    let Some(cluster) = Cluster::new(plan.n, plan.signatures, plan.seed, tuning) else {
+    let Some(mut cluster) = Cluster::new(plan.n, plan.signatures, plan.seed, tuning) else {
         let violation = Check::Running.broken(format!("no committee of {}", plan.n));
         let failures = vec![Failure { at: Time::default(), violation }];
         let (logs, history, invented) = (Vec::new(), Vec::new(), Vec::new());
         let trace = Trace { logs, history, invented, tuning };
         return (Outcome { failures, ..Outcome::default() }, trace);
     };
+    let wrong = |deeds: &BTreeSet<Deed>| deeds.contains(&Deed::ExecuteWrongly);
+    let liars = plan.cast.liars.iter().filter(|(_, deeds)| wrong(deeds));
+    cluster.wrong = liars.map(|(liar, _)| *liar).collect();
     let mut world = World::new(cluster, plan);
     world.begin();
     world.turn();
@@ -128,6 +134,7 @@ pub fn record(plan: Plan) -> (Outcome, Trace) {
 
 impl World {
     fn new(cluster: Cluster, plan: Plan) -> Self {
+        let tuning = plan.tuning;
         let cluster = Arc::new(cluster);
         let mut rng = Rng::new(plan.seed ^ 0x5157_4f52_4154_4531);
         let seating = Seating::new(plan.n, &plan.cast.twins);
@@ -153,6 +160,7 @@ impl World {
             attempts: 0,
             probing: false,
             witness: Witness::default(),
+            canon: Canon::new(tuning),
             rng,
             outcome: Outcome::default(),
         }
@@ -190,6 +198,9 @@ impl World {
             self.outcome.events += 1;
             self.outcome.hash = mix(self.outcome.hash, at.0 ^ sequence.rotate_left(32));
             self.step(event);
+            if self.outcome.events.is_multiple_of(bounds::EVENTS) {
+                self.look_at_bounds();
+            }
             if !self.outcome.failures.is_empty() {
                 return;
             }
@@ -379,6 +390,8 @@ impl World {
                         adversary.saved(certificate);
                     }
                 }
+                Act::Appended { from, items } => self.appended(at, from, &items),
+                Act::Certified(certificate) => self.certified(at, &certificate),
                 Act::Ready(ready) => self.machines[at.position()].ready = ready,
                 Act::Timer { timer, after } => {
                     self.sequence += 1;
@@ -430,6 +443,43 @@ impl World {
         }
     }
 
+    /// What a correct replica appends must be what all others have there.
+    fn appended(&mut self, at: Seat, from: Index, items: &[LogItem]) {
+        if self.lies(self.who(at)) {
+            return;
+        }
+        let liars = self.machines.iter().filter_map(|machine| machine.adversary.as_ref());
+        let invented = liars.flat_map(|adversary| adversary.invented());
+        let appended = self.canon.appended(from, items, invented);
+        self.hold(at, appended);
+    }
+
+    /// What a correct replica keeps a certificate of must be the log.
+    fn certified(&mut self, at: Seat, certificate: &StableCertificate) {
+        if !self.lies(self.who(at)) {
+            let certified = self.canon.certified(certificate);
+            self.hold(at, certified);
+        }
+    }
+
+    /// Fails if somebody broke something.
+    fn hold(&mut self, at: Seat, held: Result<(), Violation>) {
+        if let Err(Violation { check, reason }) = held {
+            self.fail(check.broken(format!("{}: {reason}", self.name(at))));
+        }
+    }
+
+    /// Whether anybody who never lied keeps more than it may.
+    pub(crate) fn look_at_bounds(&mut self) {
+        for at in self.seating.all() {
+            let Some(process) = &self.machines[at.position()].process else { continue };
+            if !self.lies(self.who(at)) {
+                let held = bounds::check(&bounds::held(process), &mut self.outcome.held);
+                self.hold(at, held);
+            }
+        }
+    }
+
     fn accused(&mut self, by: ReplicaId, accusation: &Accusation) {
         if self.lies(by) {
             return;
@@ -467,10 +517,13 @@ impl World {
             }
             (Some(_), _) => parcels(&receivers, message),
             (None, _) => {
-                if !self.lies(from)
-                    && let Err(violation) = self.witness.sent(from, &message)
-                {
-                    self.fail(violation);
+                if !self.lies(from) {
+                    let signed = match &message {
+                        Message::Cosign(cosign) => self.canon.signed(&cosign.head),
+                        _ => Ok(()),
+                    };
+                    let sent = self.witness.sent(from, &message);
+                    self.hold(at, sent.and(signed));
                 }
                 parcels(&receivers, message)
             }

@@ -1,6 +1,8 @@
 //! Seeds under the production pipeline.
 
+mod linear;
 mod negative;
+mod running;
 
 use quorate_sim::{Deed, Outcome, Plan, Signatures, run};
 
@@ -59,11 +61,23 @@ fn reached(sum: &Outcome, rare: &[&str]) {
         let done = sum.injected.contains_key(name) || rare.contains(&name);
         assert!(done, "no seed injected {name}: {sum:?}");
     }
-    for name in
-        ["answers-verified", "evidence-holds", "forged-answers-refused", "probes", "restarts"]
-    {
+    let checked = [
+        "answers-verified",
+        "evidence-holds",
+        "forged-answers-refused",
+        "histories",
+        "probes",
+        "replayed-answers-refused",
+        "restarts",
+        "states-compared",
+        "verified-not-fresh",
+    ];
+    for name in checked {
         assert!(sum.checked.contains_key(name), "no seed checked {name}: {sum:?}");
     }
+    // A history that is not judged shows nothing.
+    let (histories, too_long) = (sum.checked["histories"], sum.checked["histories-too-long"]);
+    assert!(too_long * 50 <= histories, "{too_long} histories are too long, {histories} are not");
     for charge in ["equivocation", "double-vote", "wrong-result", "wrong-page", "wrong-state"] {
         let made = sum.accusations.contains_key(charge) || rare.contains(&charge);
         assert!(made, "nobody was accused of {charge}: {sum:?}");
