@@ -1,15 +1,17 @@
-//! Chores of the repository: `cargo xtask slow`, `cargo xtask campaign`.
+//! Chores of the repository: `cargo xtask slow`, `cargo xtask model`, `cargo xtask campaign`.
 //!
 //! Its tests (`xtask/tests/it/`) hold the rules that a compiler does not know: which room may use
 //! which, how long a file may be, what no source may contain.
 
 mod campaign;
+mod model;
 mod slow;
 
 use std::process::ExitCode;
 
 const HELP: &str = "\
 cargo xtask slow [CARGO TEST OPTIONS]   run every test that is ignored as slow
+cargo xtask model                       check the model of PBFT, and that it finds bugs
 cargo xtask campaign --hours H [--mix swarm,twins,kill,fuzz]
                                         run seeds, kills and fuzzing, and write them down
 
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
     let command = arguments.next();
     match command.as_deref() {
         Some("slow") => slow::run(arguments.collect()),
+        Some("model") => model::run(),
         Some("campaign") => campaign::run(&arguments.collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") => {
             println!("{HELP}");

@@ -9,11 +9,15 @@ use std::{
 /// Runs `cargo test OPTIONS -- --ignored slow`, of the whole workspace unless told otherwise.
 pub(crate) fn run(options: Vec<String>) -> ExitCode {
     let options = if options.is_empty() { vec!["--workspace".to_owned()] } else { options };
-    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     // One at a time: most of them start processes or fill memory, and measure what happens.
-    let tail = ["--", "--ignored", "--test-threads=1", "--nocapture", "slow"];
-    let child =
-        Command::new(cargo).arg("test").args(options).args(tail).stdout(Stdio::piped()).spawn();
+    let tail = ["--", "--ignored", "--test-threads=1", "--nocapture", "slow"].map(str::to_owned);
+    passing("slow", options.into_iter().chain(tail).collect())
+}
+
+/// Runs `cargo test OPTIONS` and says how many tests passed; fails if there was none.
+pub(crate) fn passing(kind: &str, options: Vec<String>) -> ExitCode {
+    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let child = Command::new(cargo).arg("test").args(options).stdout(Stdio::piped()).spawn();
     let mut child = match child {
         Ok(child) => child,
         Err(error) => {
@@ -31,11 +35,11 @@ pub(crate) fn run(options: Vec<String>) -> ExitCode {
     match (succeeded, passed) {
         (false, _) => ExitCode::FAILURE,
         (true, 0) => {
-            eprintln!("no slow test was run");
+            eprintln!("no {kind} test was run");
             ExitCode::FAILURE
         }
         (true, passed) => {
-            println!("slow: {passed} passed");
+            println!("{kind}: {passed} passed");
             ExitCode::SUCCESS
         }
     }

@@ -202,11 +202,12 @@ fn seeding(package: &Value) -> Vec<String> {
 }
 
 #[test]
-fn the_simulator_alone_can_switch_on_bugs_and_not_by_default() {
+fn only_the_simulator_and_the_model_check_can_switch_on_bugs_and_not_by_default() {
     let mut found: Vec<String> = members().flat_map(seeding).collect();
     found.sort();
-    let forwards = "quorate-sim/seeded-bugs: quorate-types/seeded-bugs";
-    assert_eq!(found, [forwards, "quorate-types/seeded-bugs: "]);
+    let forwards = ["quorate-protocol", "quorate-sim"]
+        .map(|room| format!("{room}/seeded-bugs: quorate-types/seeded-bugs"));
+    assert_eq!(found, [forwards.as_slice(), &["quorate-types/seeded-bugs: ".to_owned()]].concat());
     // What is built when nobody asks for a feature.
     let nodes = list(&METADATA["resolve"], "nodes").iter();
     let on = nodes.filter(|node| list(node, "features").iter().any(|feature| feature == SEEDED));

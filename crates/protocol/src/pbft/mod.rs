@@ -177,6 +177,7 @@ pub enum Timer {
 type Out<C> = Outbox<Pbft<C>>;
 
 /// One replica's engine.
+#[derive(Clone)]
 pub struct Pbft<C: Clone> {
     config: PbftConfig,
     key: VoteSigner,

@@ -13,6 +13,7 @@ use quorate_types::{FaultModel, Signature, StableCertificate};
 mod change;
 mod deeds;
 mod lag;
+mod model;
 mod normal;
 mod rig;
 mod seeds;
