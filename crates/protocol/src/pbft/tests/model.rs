@@ -45,7 +45,8 @@
 //!    deliveries are enough where a quorum is three: the third vote is noticed. That three lead to
 //!    the same states is a test.
 //! 3. *Votes of a view are delivered when it is open.* Early ones are kept, and handled right when
-//!    it opens; to deliver them then is the same. A slow check delivers them early, too.
+//!    it opens, which is nearly the same: by then the engine might not want them any more. A slow
+//!    check delivers them early, too.
 //! 4. *What makes no difference is not compared* (`Local::text`): clocks, quotas, which quorum
 //!    signed a certificate, votes of a kind that is settled in this view, reports for a view that
 //!    another replica opens, which reports a NewView has beside what follows from them and whose
@@ -395,12 +396,11 @@ fn a_restart_is_safe_when_a_primary_lies_slow() {
 
 #[test]
 #[ignore = "slow"]
-fn early_votes_and_longer_bursts_lead_nowhere_else_slow() {
+fn longer_bursts_lead_nowhere_else_and_early_votes_do_no_harm_slow() {
     let plain = look(Setting::new(2));
     let longer = holds_everywhere(Setting { quiet: 3, ..Setting::new(2) });
     assert_eq!(longer.unique, plain.unique);
-    let early = holds_everywhere(Setting { early: true, ..Setting::new(2) });
-    assert_eq!(early.unique, plain.unique);
+    holds_everywhere(Setting { early: true, ..Setting::new(2) });
 }
 
 #[test]
