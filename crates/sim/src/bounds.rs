@@ -11,7 +11,7 @@ use quorate_types::Held;
 use std::collections::BTreeMap;
 
 /// How many events lie between two looks at everybody.
-pub const EVENTS: u64 = 512;
+pub const EVENTS: u64 = 256;
 
 /// How many effects may wait behind an fsync: what production's driver lets wait, and those of the
 /// input that went beyond it.

@@ -134,6 +134,20 @@ fn each_deed_alone_violates_nothing() {
 }
 
 #[test]
+fn an_old_answer_to_a_request_without_a_key_is_not_taken() {
+    let taken = (0..20).any(|seed| {
+        let mut plan = Plan::conspiracy(seed, 4, &[0], Deed::ReplayAnswers, &[]);
+        (plan.clients, plan.requests) = (8, 40);
+        let outcome = run(plan);
+        assert_eq!(outcome.failures, [], "seed {seed}");
+        assert!(outcome.checked.contains_key("replayed-answers-refused"), "seed {seed}");
+        // It verifies: only that it is not fresh tells it from the right one.
+        outcome.checked.contains_key("replayed-answers-not-fresh")
+    });
+    assert!(taken, "no old answer fitted");
+}
+
+#[test]
 #[ignore = "slow"]
 fn a_thousand_seeds_violate_nothing_and_end_slow() {
     reached(&swarm(0..1_000), &[]);

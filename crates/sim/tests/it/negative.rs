@@ -154,4 +154,9 @@ fn accusations_of_the_innocent_and_by_void_evidence_are_noticed() {
         let void = accusation(charge, vec![vec![1; 64], vec![2; 64]]);
         assert!(accused(&cluster, &verifier, &void, true).is_err(), "{charge}");
     }
+    // Nobody can check these, whatever they say.
+    for evidence in [vec![vec![1; 64]], vec![vec![1; 64]; 2], vec![vec![1; 64]; 3]] {
+        let unknown = accusation("malformed", evidence);
+        assert!(accused(&cluster, &verifier, &unknown, true).is_err());
+    }
 }
