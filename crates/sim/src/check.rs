@@ -11,8 +11,13 @@ use crate::{
     violation::{Check, Violation},
 };
 use quorate_replica::Snapshot;
-use quorate_types::{Index, LogItem, PublicKey, Request, Response, Slot, Time, Wire};
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use quorate_types::{
+    Index, LogItem, PublicKey, Request, Response, Slot, StableCertificate, Time, Wire,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+};
 
 /// What a run left behind: everything that the checks read.
 #[derive(Clone, Debug)]
@@ -80,9 +85,12 @@ pub fn one_state(states: &[Snapshot]) -> Result<u64, Violation> {
 }
 
 fn state_bytes(state: &Snapshot) -> Vec<u8> {
-    let certificate = &state.certificate;
-    let mut bytes = (certificate.head, certificate.record, state.frontier.clone()).to_wire();
-    state.chunks().for_each(|chunk| bytes.extend(chunk.to_wire()));
+    // Any quorum's signatures will do.
+    let mut certificate = StableCertificate::clone(&state.certificate);
+    certificate.cosignatures.clear();
+    let unsigned = Snapshot { certificate: Arc::new(certificate), ..state.clone() };
+    let mut bytes = unsigned.manifest();
+    unsigned.chunks().for_each(|chunk| bytes.extend(chunk.to_wire()));
     bytes
 }
 
