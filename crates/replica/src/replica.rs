@@ -189,6 +189,18 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         }
     }
 
+    /// Whether it may vote: a lost disk keeps it from that until it rejoined.
+    #[must_use]
+    pub fn may_vote(&self) -> bool {
+        self.votes
+    }
+
+    /// Whether state transfer runs.
+    #[must_use]
+    pub fn is_transferring(&self) -> bool {
+        self.syncer.is_running()
+    }
+
     /// The engine, for checkers.
     #[must_use]
     pub fn engine(&self) -> &P {

@@ -50,6 +50,7 @@ use quorate_types::{
     Batch, ClientSignature, Digest, Item, Rejoin, ReplicaId, Request, Salt, Slot,
     StableCertificate, UnixMillis, View, Wire,
 };
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -73,7 +74,8 @@ const LOSSES_MAX: u32 = 6;
 const INFLATION_MAX: u64 = u64::MAX;
 
 /// What a Byzantine replica does.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Deed {
     /// Tells some the truth and others its contradiction, both validly signed.
     Equivocate,

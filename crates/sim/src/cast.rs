@@ -2,6 +2,7 @@
 
 use crate::{adversary::Deed, cluster::faults_of, rng::Rng};
 use quorate_types::ReplicaId;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What faulty replicas are, in thousandths of them; the others have unsound disks.
@@ -15,19 +16,25 @@ pub struct Shares {
 
 /// Who is faulty, and how. At most f replicas in all, those that lose their disks among them: a
 /// lost disk is a fault (P2).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cast {
     /// The faulty ones.
+    #[serde(with = "crate::plain")]
     pub faulty: BTreeSet<ReplicaId>,
     /// Those among them that lie, and how.
+    #[serde(with = "crate::plain")]
     pub liars: BTreeMap<ReplicaId, BTreeSet<Deed>>,
     /// Those among them of which there are two, with one key.
+    #[serde(with = "crate::plain")]
     pub twins: BTreeSet<ReplicaId>,
     /// Whom equivocators tell the contradiction, all of them the same.
+    #[serde(with = "crate::plain")]
     pub deceived: BTreeSet<ReplicaId>,
     /// Whether liars follow the protocol once everything is healed.
     pub reform: bool,
     /// Clocks that are off by more than replicas bear with, in milliseconds.
+    #[serde(with = "crate::plain")]
     pub clocks: BTreeMap<ReplicaId, i64>,
     /// Whether these clocks are set right once everything is healed.
     pub clocks_mended: bool,

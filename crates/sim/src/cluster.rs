@@ -12,6 +12,7 @@ use quorate_protocol::pbft::{Pbft, PbftConfig};
 use quorate_replica::{Config, Limits, Replica};
 use quorate_service::{Kv, Service};
 use quorate_types::{Batch, Chain, Committee, FaultModel, ReplicaId, Time, UnixMillis};
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, time::Duration};
 
 /// The chain's first agreed time, and the wall clocks' at the start of a run.
@@ -24,7 +25,8 @@ pub fn faults_of(n: u16) -> usize {
 }
 
 /// Bounds of the pipeline that differ from seed to seed, small enough that a short run meets them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Tuning {
     /// The engine's window, in slots.
     pub window: u64,

@@ -96,6 +96,7 @@ impl World {
         let process = self.machines[gateway.position()].process.as_mut();
         let taken =
             process.is_some_and(|process| process.submit(self.now, ticket, request, &mut acts));
+        self.note_asked(operation, gateway, taken);
         self.carry_out(gateway, &mut acts);
         taken
     }
@@ -111,7 +112,15 @@ impl World {
         let written = match &reply {
             Reply::Certified(certified) => Ok(answer::certified(&self.cluster, who, certified)),
             Reply::Earlier(index) => answer::earlier(&self.cluster, who, process, *index),
-            Reply::Refused(_) => return self.outcome.check("refusals"),
+            Reply::Refused(refusal) => {
+                self.note_answered(
+                    operation,
+                    at,
+                    || format!("refused, {}: {}", refusal.code, refusal.detail),
+                    false,
+                );
+                return self.outcome.check("refusals");
+            }
         };
         let mut received = match written {
             Ok(received) => received,
@@ -123,7 +132,14 @@ impl World {
         };
         let lie = self.tamper(at, operation, &mut received);
         let request = &self.history[operation].request;
-        match answer::check(&self.cluster, &self.verifier, request, &received) {
+        let checked = answer::check(&self.cluster, &self.verifier, request, &received);
+        let believed = matches!(&checked, Ok(verdict) if lie.is_none() && verdict.fresh);
+        let words = || match &checked {
+            Ok(verdict) => format!("{}, entry {}", received.status, verdict.facts.index),
+            Err(error) => error.to_string(),
+        };
+        self.note_answered(operation, at, words, believed);
+        match checked {
             Ok(verdict) if lie == Some(Lie::Forged) || (lie.is_some() && verdict.fresh) => {
                 let reason = format!("an answer of {who} verifies, though it is {lie:?}");
                 self.fail(Check::Proofs.broken(reason));

@@ -5,9 +5,11 @@ use quorate_crypto::{
 };
 use quorate_proof::{Origin, Policy, PolicyError, flat_policy, sha256};
 use quorate_types::{Committee, PublicKey, ReplicaId, Signature};
+use serde::{Deserialize, Serialize};
 
 /// What stands in for signatures in a run.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Signatures {
     /// Keyed hashes: a seed costs a hundredth.
     #[default]

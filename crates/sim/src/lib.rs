@@ -28,6 +28,8 @@
 //! | [`linear`] | what clients were told, judged by a linearizability checker from elsewhere |
 //! | [`model`] | a plain model of the service and of at-most-once, for these checks |
 //! | [`violation`] | what can be wrong, by the check that finds it |
+//! | [`journal`], [`describe`] | what happened, in words |
+//! | [`scenario`], [`plain`] | small plans to look at; plans as text |
 //! | [`swarm`] | many seeds, and what they came to together |
 //! | [`outcome`] | what a run came to, and counts of what it met |
 
@@ -39,15 +41,19 @@ pub mod cast;
 pub mod check;
 pub mod client;
 pub mod cluster;
+pub mod describe;
 mod front;
+pub mod journal;
 pub mod keys;
 pub mod linear;
 pub mod model;
 pub mod network;
 pub mod outcome;
+pub mod plain;
 pub mod plan;
 pub mod process;
 pub mod rng;
+pub mod scenario;
 pub mod seat;
 pub mod swarm;
 mod verdict;

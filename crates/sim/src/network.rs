@@ -2,21 +2,27 @@
 
 use crate::{rng::Rng, seat::Seat};
 use quorate_types::Time;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, time::Duration};
 
 /// How links behave, for a whole run or until healed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Network {
     /// The least one-way delay.
+    #[serde(with = "crate::plain")]
     pub delay_min: Duration,
     /// How much more it can be.
+    #[serde(with = "crate::plain")]
     pub jitter: Duration,
     /// Lost messages in a thousand.
     pub loss_permille: u64,
     /// Messages in a thousand that come twice.
     pub replay_permille: u64,
     /// Directed links that carry nothing now.
+    #[serde(with = "crate::plain")]
     pub cut: BTreeSet<(Seat, Seat)>,
+    #[serde(with = "crate::plain")]
     rng: Rng,
 }
 

@@ -20,6 +20,8 @@ pub struct Outcome {
     pub entries: u64,
     /// The highest view that anybody entered.
     pub views: u64,
+    /// State transfers that led a replica further.
+    pub transfers: u64,
     /// Pages of the log that were transferred.
     pub pages: u64,
     /// Pieces of snapshots that were transferred.
@@ -48,6 +50,7 @@ impl Outcome {
         self.events += other.events;
         self.entries += other.entries;
         self.views += other.views;
+        self.transfers += other.transfers;
         self.pages += other.pages;
         self.pieces += other.pieces;
         self.rejoins += other.rejoins;
@@ -69,7 +72,7 @@ impl Outcome {
     pub fn reached(&self) -> [(&'static str, u64); 6] {
         [
             ("view_changes", self.views),
-            ("state_transfers", self.pieces),
+            ("state_transfers", self.transfers),
             ("log_pages", self.pages),
             ("state_pieces", self.pieces),
             ("snapshots", self.snapshots),

@@ -14,18 +14,22 @@ use crate::{
     seat::{Seat, Seating},
 };
 use quorate_types::{ReplicaId, Time};
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, time::Duration};
 
 /// One fault.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Fault {
     /// Processes die at one moment; `power` loses what was not synced.
     Crash {
         /// Which.
+        #[serde(with = "crate::plain")]
         seats: Vec<Seat>,
         /// Whether the machine dies too.
         power: bool,
         /// How long they stay down.
+        #[serde(with = "crate::plain")]
         down: Duration,
         /// Whether the disk is empty afterwards.
         empty: bool,
@@ -33,14 +37,17 @@ pub enum Fault {
     /// Directed links carry nothing for a while.
     Cut {
         /// From whom to whom.
+        #[serde(with = "crate::plain")]
         links: BTreeSet<(Seat, Seat)>,
         /// How long.
+        #[serde(with = "crate::plain")]
         lasting: Duration,
     },
 }
 
 /// A seed's plan.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Plan {
     /// The seed.
     pub seed: u64,
@@ -51,16 +58,20 @@ pub struct Plan {
     /// How links behave in the first phase.
     pub network: Network,
     /// What happens, in order of time.
+    #[serde(default, with = "crate::plain::dated")]
     pub faults: Vec<(Time, Fault)>,
     /// When everything is healed.
+    #[serde(with = "crate::plain")]
     pub healed: Time,
     /// When everybody must be up and answered.
+    #[serde(with = "crate::plain")]
     pub end: Time,
     /// How many clients.
     pub clients: usize,
     /// How many requests each makes.
     pub requests: usize,
     /// How long an fsync takes at most.
+    #[serde(with = "crate::plain")]
     pub fsync_max: Duration,
     /// Who is faulty, and how.
     pub cast: Cast,
@@ -69,6 +80,7 @@ pub struct Plan {
     /// By how much a sound clock is off at most, in milliseconds.
     pub skew_ms_max: u64,
     /// How long it takes until replicas are told that a link broke; `None` where they never are.
+    #[serde(default, with = "crate::plain")]
     pub link_notice: Option<Duration>,
 }
 

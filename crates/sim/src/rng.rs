@@ -1,7 +1,7 @@
 //! The seed's random numbers: SplitMix64, small and the same everywhere.
 
 /// A deterministic generator.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rng(u64);
 
 impl Rng {
@@ -9,6 +9,12 @@ impl Rng {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)
+    }
+
+    /// What [`Rng::new`] makes it of again.
+    #[must_use]
+    pub fn state(&self) -> u64 {
+        self.0
     }
 
     /// The next 64 bits.

@@ -7,6 +7,7 @@ use crate::{
     check::Trace,
     client::{Client, Operation},
     cluster::Cluster,
+    journal::Journal,
     network::Network,
     outcome::{Outcome, mix},
     plan::{Fault, Plan},
@@ -20,7 +21,7 @@ use quorate_crypto::Verifier;
 use quorate_ledger::MemoryDisk;
 use quorate_protocol::{Accusation, To};
 use quorate_replica::{Message, Ticket, message::Sync};
-use quorate_types::{Index, LogItem, ReplicaId, StableCertificate, Time};
+use quorate_types::{Index, LogItem, ReplicaId, Slot, StableCertificate, Time};
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
@@ -78,6 +79,10 @@ pub(crate) struct Machine {
     armed: BTreeMap<TimerName, u64>,
     skew_ms: i64,
     pub(crate) ready: bool,
+    /// Whether the process could vote when it was last looked at.
+    voted: bool,
+    /// The slot at which a state transfer began that still runs.
+    transfer: Option<Slot>,
     pub(crate) adversary: Option<Adversary>,
 }
 
@@ -103,6 +108,8 @@ pub(crate) struct World {
     pub(crate) canon: Canon,
     pub(crate) rng: Rng,
     pub(crate) outcome: Outcome,
+    /// What happens, in words, where somebody will read it.
+    pub(crate) journal: Option<Box<Journal>>,
 }
 
 /// Runs a plan to its end.
@@ -115,24 +122,38 @@ pub fn run(plan: Plan) -> Outcome {
 #[must_use]
 pub fn record(plan: Plan) -> (Outcome, Trace) {
     let tuning = plan.tuning;
-    let Some(mut cluster) = Cluster::new(plan.n, plan.signatures, plan.seed, tuning) else {
-        let violation = Check::Running.broken(format!("no committee of {}", plan.n));
-        let failures = vec![Failure { at: Time::default(), violation }];
-        let (logs, history, invented) = (Vec::new(), Vec::new(), Vec::new());
-        let trace = Trace { logs, history, invented, tuning };
-        return (Outcome { failures, ..Outcome::default() }, trace);
-    };
-    let wrong = |deeds: &BTreeSet<Deed>| deeds.contains(&Deed::ExecuteWrongly);
-    let liars = plan.cast.liars.iter().filter(|(_, deeds)| wrong(deeds));
-    cluster.wrong = liars.map(|(liar, _)| *liar).collect();
-    let mut world = World::new(cluster, plan);
-    world.begin();
-    world.turn();
-    let trace = world.judge();
-    (world.outcome, trace)
+    match World::of(plan) {
+        Ok(mut world) => {
+            let trace = world.play();
+            (world.outcome, trace)
+        }
+        Err(failure) => {
+            let (logs, history, invented) = (Vec::new(), Vec::new(), Vec::new());
+            let trace = Trace { logs, history, invented, tuning };
+            (Outcome { failures: vec![failure], ..Outcome::default() }, trace)
+        }
+    }
 }
 
 impl World {
+    /// The world of a plan, before anything happened.
+    pub(crate) fn of(plan: Plan) -> Result<Self, Failure> {
+        let cluster = Cluster::new(plan.n, plan.signatures, plan.seed, plan.tuning);
+        let violation = Check::Running.broken(format!("no committee of {}", plan.n));
+        let mut cluster = cluster.ok_or(Failure { at: Time::default(), violation })?;
+        let wrong = |deeds: &BTreeSet<Deed>| deeds.contains(&Deed::ExecuteWrongly);
+        let liars = plan.cast.liars.iter().filter(|(_, deeds)| wrong(deeds));
+        cluster.wrong = liars.map(|(liar, _)| *liar).collect();
+        Ok(Self::new(cluster, plan))
+    }
+
+    /// Plays it to its end, and judges.
+    pub(crate) fn play(&mut self) -> Trace {
+        self.begin();
+        self.turn();
+        self.judge()
+    }
+
     fn new(cluster: Cluster, plan: Plan) -> Self {
         let tuning = plan.tuning;
         let cluster = Arc::new(cluster);
@@ -163,6 +184,7 @@ impl World {
             canon: Canon::new(tuning),
             rng,
             outcome: Outcome::default(),
+            journal: None,
         }
     }
 
@@ -197,7 +219,9 @@ impl World {
             self.now = at;
             self.outcome.events += 1;
             self.outcome.hash = mix(self.outcome.hash, at.0 ^ sequence.rotate_left(32));
+            self.note_event(&event);
             self.step(event);
+            self.note_effects();
             if self.outcome.events.is_multiple_of(bounds::EVENTS) {
                 self.look_at_bounds();
             }
@@ -285,9 +309,7 @@ impl World {
         let (disk, skew) = (machine.disk.clone(), machine.skew_ms);
         match Process::start(&self.cluster, who, &disk, self.now, nonce, skew, &mut acts) {
             Ok(process) => {
-                if !process.replica().sight().votes {
-                    self.outcome.rejoins += 1;
-                }
+                (machine.voted, machine.transfer) = (process.replica().may_vote(), None);
                 machine.process = Some(process);
                 self.carry_out(at, &mut acts);
             }
@@ -381,6 +403,7 @@ impl World {
 
     pub(crate) fn carry_out(&mut self, at: Seat, acts: &mut Vec<Act>) {
         let life = self.machines[at.position()].life;
+        self.count_arrivals(at);
         for act in acts.drain(..) {
             match act {
                 Act::Send { to, message } => self.post(at, &to, *message),
@@ -424,6 +447,23 @@ impl World {
                 }
                 Act::Halt(reason) => self.halt(at, &reason),
             }
+        }
+    }
+
+    /// Counts the end of a rejoin, and of a state transfer that led on.
+    fn count_arrivals(&mut self, at: Seat) {
+        let machine = &mut self.machines[at.position()];
+        let Some(process) = &machine.process else { return };
+        let replica = process.replica();
+        self.outcome.rejoins += u64::from(!machine.voted && replica.may_vote());
+        machine.voted = replica.may_vote();
+        match (machine.transfer, replica.is_transferring()) {
+            (None, true) => machine.transfer = Some(replica.sight().executed),
+            (Some(from), false) => {
+                self.outcome.transfers += u64::from(replica.sight().executed > from);
+                machine.transfer = None;
+            }
+            _ => {}
         }
     }
 
@@ -509,6 +549,7 @@ impl World {
             To::Group(group) => group.iter().copied().filter(|&to| to != from).collect(),
             To::One(one) => std::iter::once(*one).filter(|&to| to != from).collect(),
         };
+        let meant = self.meant(&message, &receivers);
         let lying = !(self.plan.cast.reform && self.now >= self.plan.healed);
         let machine = &mut self.machines[at.position()];
         let parcels = match (&mut machine.adversary, &machine.process) {
@@ -528,14 +569,21 @@ impl World {
                 parcels(&receivers, message)
             }
         };
+        let mut legs = Vec::new();
         for Parcel { to, message, after } in parcels {
             for to in self.seating.of(to) {
-                for arrival in self.network.arrivals(self.now, at, to) {
+                let mut arrivals = self.network.arrivals(self.now, at, to);
+                for arrival in &mut arrivals {
+                    *arrival = arrival.plus(after);
                     let (from, message) = (at, message.clone());
-                    self.schedule(arrival.plus(after), Event::Deliver { from, to, message });
+                    self.schedule(*arrival, Event::Deliver { from, to, message });
+                }
+                if meant.is_some() {
+                    legs.push((to, message.clone(), arrivals));
                 }
             }
         }
+        self.note_sent(at, &meant, legs);
     }
 
     pub(crate) fn fail(&mut self, violation: Violation) {
@@ -564,6 +612,8 @@ impl Machine {
             armed: BTreeMap::new(),
             skew_ms: plan.cast.clocks.get(&replica).copied().unwrap_or(sound),
             ready: false,
+            voted: true,
+            transfer: None,
             adversary,
         }
     }

@@ -4,10 +4,12 @@
 //! | file | holds |
 //! |---|---|
 //! | [`swarm`] | many seeds, and the table at the end |
+//! | [`run`] | one plan, its trace, its outcome |
 //! | [`told`] | numbers and counts, for people |
 //! | [`interrupt`] | Ctrl-C, which ends early and still tells |
 
 mod interrupt;
+mod run;
 mod swarm;
 mod told;
 
@@ -25,6 +27,8 @@ pub(crate) struct SimCommand {
 
 #[derive(clap::Subcommand)]
 enum Action {
+    /// Run one plan, and say what happened
+    Run(Box<run::Run>),
     /// Run many seeds, and say what they came to
     Swarm(swarm::Swarm),
 }
@@ -33,6 +37,7 @@ impl SimCommand {
     /// Does it.
     pub(crate) fn run(self, console: &Console) -> Result<Exit, Failure> {
         match self.action {
+            Action::Run(run) => run.run(console),
             Action::Swarm(swarm) => swarm.run(console),
         }
     }

@@ -115,7 +115,13 @@ fn every_command_has_help_with_an_example() {
         }
         assert!(help.contains("Examples:\n"), "{name} has no examples");
     }
-    let actions = [["policy", "show"], ["fault", "set"], ["fault", "clear"], ["sim", "swarm"]];
+    let actions = [
+        ["policy", "show"],
+        ["fault", "set"],
+        ["fault", "clear"],
+        ["sim", "run"],
+        ["sim", "swarm"],
+    ];
     for [command, action] in actions {
         let help = person.run(&[command, action, "--help"]).exits(0).stdout;
         assert!(help.contains("Examples:\n"), "{command} {action} has no examples");

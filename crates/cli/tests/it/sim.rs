@@ -43,3 +43,48 @@ fn an_engine_that_is_not_simulated_is_refused() {
     assert!(run.stderr.contains("pbft"), "{run:?}");
     person.run(&["sim", "swarm", "--replicas", "3"]).exits(2);
 }
+
+#[test]
+fn a_run_tells_its_plan_its_outcome_and_how_to_repeat_it() {
+    let person = Person::new();
+    let run = person.run(&["sim", "run", "view-change", "--seed", "7"]).exits(0);
+    for row in ["seed 7", "fault      at 400ms  crash: r0, down for 2000ms", "view changes 1"] {
+        assert!(run.stdout.contains(row), "{row:?}: {run:?}");
+    }
+    let again = "again      quorate sim run view-change --seed 7 --replicas 4\n";
+    assert!(run.stdout.ends_with(again), "{run:?}");
+    let json = person.run(&["sim", "run", "view-change", "--seed", "7", "--output", "json"]);
+    assert_eq!(json.exits(0).json()["failures"], serde_json::json!([]));
+    person.run(&["sim", "run", "nothing"]).exits(2);
+    person.run(&["sim", "run"]).exits(2);
+}
+
+#[test]
+fn a_trace_says_who_sent_what_and_what_everybody_believed() {
+    let person = Person::new();
+    person.run(&["sim", "run", "view-change", "--trace", "trace.txt"]).exits(0);
+    let trace = std::fs::read_to_string(person.path("trace.txt")).unwrap();
+    for part in
+        [": PrePrepare v0 s1 (", "leaves for view 1  <- ", "enters view 1 of r1", "crash: r0"]
+    {
+        assert!(trace.contains(part), "{part:?} is not in {trace}");
+    }
+    let run = person.run(&["sim", "run", "calm", "--trace", "-", "--output", "json"]).exits(0);
+    let all = objects(&run);
+    assert!(all.iter().any(|note| note["text"].as_str().is_some_and(|text| text.contains("asks"))));
+    assert_eq!(all.last().unwrap()["event"], "done");
+}
+
+#[test]
+fn a_saved_plan_gives_the_same_run() {
+    let person = Person::new();
+    let json = |arguments: &[&str]| {
+        let run = person.run(&[&["sim", "run", "--output", "json"], arguments].concat()).exits(0);
+        objects(&run).pop().unwrap()
+    };
+    let drawn = json(&["swarm", "--seed", "40", "--save-plan", "plan.toml"]);
+    assert_eq!(json(&["--plan", "plan.toml"])["hash"], drawn["hash"]);
+    let plan = std::fs::read_to_string(person.path("plan.toml")).unwrap();
+    person.write("plan.toml", plan.replace("clients", "cleints"));
+    person.run(&["sim", "run", "--plan", "plan.toml"]).fails(2, "plan-malformed");
+}

@@ -400,6 +400,17 @@ pub(super) const ALL: &[(&str, &str)] = &[
          what was wrong with them; `quorate curl` shows one such answer at a time.",
     ),
     ("bench-no-answers", "Not one request of a load was answered while it was measured."),
+    // The simulator.
+    (
+        "scenario-unknown",
+        "The simulator has no scenario of that name; `quorate sim run --help` lists them.",
+    ),
+    (
+        "plan-malformed",
+        "The file is no plan of the simulator. `quorate sim run SCENARIO --save-plan FILE` writes \
+         one that can be edited; times are such as 12.5ms, replicas r0, seats numbers.",
+    ),
+    ("plan-unwritable", "The plan holds a number that its text form cannot, from 2^63 on."),
     // Keys in files.
     (
         "key-missing",
