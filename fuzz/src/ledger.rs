@@ -84,7 +84,7 @@ fn items() -> Vec<LogItem> {
         };
         let exchange = Exchange { request: Arc::new(request), response: Response::new(204) };
         let exchange = (n % 3 != 0).then_some(exchange);
-        LogItem { entry: format!("quorate-mark/1\nindex {n}\n"), exchange }
+        LogItem { entry: format!("quorate-mark/1\nindex {n}\n"), exchange, opening: None }
     };
     (0..10).map(item).collect()
 }

@@ -73,7 +73,7 @@ fn item(index: u64) -> LogItem {
         signature: None,
     };
     let exchange = Exchange { request: Arc::new(request), response: Response::new(204) };
-    LogItem { entry, exchange: Some(exchange) }
+    LogItem { entry, exchange: Some(exchange), opening: None }
 }
 
 fn entries(folder: &Path, owner: Owner) -> Result<(), Box<dyn Error>> {

@@ -7,7 +7,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `log-entries` | header; each entry's length (2 bytes, big-endian) and text: C2SP entry bundles, end to end |
-//! | `log-exchanges` | header; for each entry a frame with its exchange, or none; the checksum covers the entry too |
+//! | `log-exchanges` | header; for each entry a frame with its exchange, or none, and its slot's opening, or none; the checksum covers the entry too |
 //! | `log-certificates` | header; frames with stable certificates, by ascending size |
 //! | `log-mark` | header; a frame that says how much of the other files is durable; replaced by renaming |
 //! | `log-tiles-L` | 32-byte roots of complete subtrees of 256^L leaves, side by side: tiles, end to end |
@@ -235,7 +235,9 @@ impl<D: Disk> Log<D> {
         let mut growth = self.growth.clone();
         let mut pending = Pending::default();
         for item in items {
-            let exchange = item.exchange.to_wire();
+            // The wire form of both, one behind the other, is that of the pair.
+            let mut exchange = item.exchange.to_wire();
+            exchange.extend_from_slice(&item.opening.to_wire());
             let entry = item.entry.as_bytes();
             match (entry.len(), exchange.len()) {
                 (1..=ENTRY_BYTES_MAX, 0..=EXCHANGE_BYTES_MAX) => {}

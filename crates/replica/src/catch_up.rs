@@ -8,6 +8,7 @@ use crate::{
     record::Recorder,
     rejoin,
     replica::{Effects, Moment, Replica},
+    signatures,
     snapshot::Snapshot,
     sync::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX, Piece, Step, by_slot},
 };
@@ -81,7 +82,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     ) -> Result<u64, String> {
         let Some(snapshot) = snapshot else {
             let execution = self.execution.as_ref().ok_or("no state")?;
-            let genesis = LogItem { entry: execution.genesis_entry().text(), exchange: None };
+            let entry = execution.genesis_entry().text();
+            let genesis = LogItem { entry, exchange: None, opening: None };
             let mut frontier = Frontier::new();
             frontier.push(leaf_hash(genesis.entry.as_bytes()));
             self.recorder = Recorder::new(frontier);
@@ -105,9 +107,10 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     fn replace_state(&mut self, snapshot: &Snapshot) -> Result<(), &'static str> {
         let service = self.execution.take().ok_or("no state")?.into_service();
         let (service_map, replay) = (snapshot.service.clone(), snapshot.replay.clone());
-        let record = snapshot.certificate.record;
+        let (record, signatures) = (snapshot.certificate.record, snapshot.signatures);
         let rules = Rules::from(&self.config);
-        self.execution = Some(Execution::restore(service, rules, record, service_map, replay)?);
+        let restored = Execution::restore(service, rules, record, service_map, replay, signatures)?;
+        self.execution = Some(restored);
         self.recorder = Recorder::new(snapshot.frontier.clone());
         Ok(())
     }
@@ -272,7 +275,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             Step::Idle => return,
             Step::Ask => {}
             Step::Repeat(from, slots) => self.repeat(at, from, slots, out),
-            Step::Store(from, items) => self.store(from, items, out),
+            Step::Store(from, slots) => self.store(from, slots, out),
             Step::Install(snapshot) => self.install(at, *snapshot, out),
             Step::Lied { peer, what } => {
                 let charge = if what == "page" { "wrong-page" } else { "wrong-state" };
@@ -345,25 +348,35 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         self.transferred.extend(waited.take(room));
     }
 
-    /// Stores proven entries whose exchanges are theirs, without executing them.
-    fn store(&mut self, peer: ReplicaId, items: Vec<LogItem>, out: &mut Effects<P>) {
+    /// Stores slots whose entries are proven without executing them, once all that stands behind
+    /// the entries is known to be what was executed. What is stored may be served to others, and
+    /// executed after a restart.
+    fn store(&mut self, peer: ReplicaId, slots: Vec<Vec<LogItem>>, out: &mut Effects<P>) {
+        let Some(execution) = &self.execution else { return };
         let rules = Rules::from(&self.config);
-        if !items.iter().all(|item| rules.exchange_holds(item)) {
-            out.push(Effect::Accuse(lie(peer, "wrong-page")));
-            self.syncer.rewind(self.recorder.frontier());
-            return;
+        let mut opened = self.syncer.opened();
+        for slot in &slots {
+            let before = opened.map_or(execution.signatures(), |opened| opened.signatures);
+            let holds = slot.iter().all(|item| rules.exchange_holds(item));
+            opened = if holds { signatures::open(slot, before) } else { None };
+            if opened.is_none() {
+                out.push(Effect::Accuse(lie(peer, "wrong-page")));
+                self.syncer.rewind(self.recorder.frontier());
+                return;
+            }
         }
-        self.before_store.get_or_insert_with(|| self.recorder.frontier().clone());
-        let from = Index(self.recorder.frontier().size());
-        self.extend_frontier(&items);
-        out.push(Effect::Append { from, items: Arc::new(items) });
-        if self.syncer.is_fetched() {
-            self.syncer.stored();
+        let items = slots.concat();
+        if let (Some(opened), false) = (opened, items.is_empty()) {
+            self.before_store.get_or_insert_with(|| self.recorder.frontier().clone());
+            let from = Index(self.recorder.frontier().size());
+            self.extend_frontier(&items);
+            out.push(Effect::Append { from, items: Arc::new(items) });
+            self.syncer.stored(opened);
         }
     }
 
-    /// What a peer sent under certified entries leads elsewhere: it lied, or was lied to. When a
-    /// snapshot does not lead on either, this replica cannot execute what the others did (P8).
+    /// What a peer sent under certified entries leads elsewhere: it lied. Where f + 1 peers seem
+    /// to, it is this replica that cannot execute what the others did (P8).
     fn diverged(&mut self, from: ReplicaId, diverged: &Diverged, out: &mut Effects<P>) {
         out.push(Effect::Accuse(lie(from, "wrong-page")));
         if self.syncer.blame(from) {

@@ -8,6 +8,7 @@ use crate::{
     config::Config,
     order::Ordered,
     replay::{ReplayKey, ReplayTable, SIGNED_WINDOW, Seen},
+    signatures::Signatures,
 };
 use quorate_proof::{
     Entry, EntryKind, check_request, created_s, exchange, exchange_digest, fingerprint,
@@ -25,6 +26,7 @@ pub struct Execution {
     service: Box<dyn Service>,
     state: State,
     replay: ReplayTable,
+    signatures: Signatures,
     record: StateRecord,
     rules: Rules,
 }
@@ -98,6 +100,8 @@ pub struct Executed {
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) fresh: Vec<Fresh>,
     pub(crate) record: StateRecord,
+    /// The root of the replay table alone.
+    pub(crate) table: Digest,
     pub(crate) state: Digest,
 }
 
@@ -105,6 +109,7 @@ pub struct Executed {
 pub(crate) struct Checkpoint {
     state: State,
     replay: ReplayTable,
+    signatures: Signatures,
     record: StateRecord,
 }
 
@@ -147,16 +152,17 @@ impl Execution {
     pub fn genesis(service: Box<dyn Service>, rules: Rules) -> Self {
         let mut state = State::new();
         let mut replay = ReplayTable::new(rules.replay_window, rules.replay_signed_max);
+        let signatures = Signatures::NONE;
         let record = StateRecord {
             slot: Slot(0),
             next_index: Index(1),
             epoch: Epoch(0),
             time: rules.genesis,
             service: state.root(),
-            replay: replay.root(),
+            replay: signatures.seal(&replay.root()),
             engine: engine_root(&rules.policy),
         };
-        Self { service, state, replay, record, rules }
+        Self { service, state, replay, signatures, record, rules }
     }
 
     /// The state that a snapshot holds.
@@ -169,13 +175,15 @@ impl Execution {
         record: StateRecord,
         mut state: State,
         replay: State,
+        signatures: Signatures,
     ) -> Result<Self, &'static str> {
         let (window, signed_max) = (rules.replay_window, rules.replay_signed_max);
         let mut replay = ReplayTable::restore(replay, window, signed_max)?;
-        if state.root() != record.service || replay.root() != record.replay {
+        let sealed = signatures.seal(&replay.root());
+        if state.root() != record.service || sealed != record.replay {
             return Err("a snapshot's maps do not have the roots that its certificate names");
         }
-        Ok(Self { service, state, replay, record, rules })
+        Ok(Self { service, state, replay, signatures, record, rules })
     }
 
     /// The first entry of every log: the policy, on the empty state. Asked for before any slot.
@@ -202,15 +210,27 @@ impl Execution {
         &self.replay
     }
 
+    /// The running hash over the clients' signatures.
+    #[must_use]
+    pub fn signatures(&self) -> Signatures {
+        self.signatures
+    }
+
     /// The state now, to return to with [`Self::roll_back`].
     pub(crate) fn checkpoint(&self) -> Checkpoint {
-        Checkpoint { state: self.state.clone(), replay: self.replay.clone(), record: self.record }
+        Checkpoint {
+            state: self.state.clone(),
+            replay: self.replay.clone(),
+            signatures: self.signatures,
+            record: self.record,
+        }
     }
 
     /// Forgets everything since a checkpoint.
     pub(crate) fn roll_back(&mut self, to: Checkpoint) {
         self.state = to.state;
         self.replay = to.replay;
+        self.signatures = to.signatures;
         self.record = to.record;
     }
 
@@ -315,8 +335,9 @@ impl Execution {
         self.record.time = time;
         self.replay.evict(self.record.next_index, time);
         self.record.service = self.state.root();
-        self.record.replay = self.replay.root();
-        Executed { outcomes, fresh, record: self.record, state: state_digest(&self.record) }
+        let table = self.replay.root();
+        self.record.replay = self.signatures.seal(&table);
+        Executed { outcomes, fresh, record: self.record, table, state: state_digest(&self.record) }
     }
 
     /// Executes one request, or finds the entry that answered it before.
@@ -359,6 +380,9 @@ impl Execution {
             let signed = signed && executed;
             let seen = Seen { index, time, salt, fingerprint: asked, exchange: digest, signed };
             self.replay.insert(key, &seen);
+        }
+        if let Some(signature) = &request.signature {
+            self.signatures.add(index, signature);
         }
         fresh.push(Fresh { kind: EntryKind::Exchange(digest), exchange: Some(exchange) });
         self.record.next_index = index.next();

@@ -12,10 +12,11 @@
 //! | [`record`] | an executed slot | [`record::Recorded`]: entries, and the log's head after them |
 //! | [`certify`] | a recorded slot | [`certify::Certified`]: a quorum cosigned the head |
 //!
-//! Beside the stream stand [`replay`] (at most once), [`snapshot`], [`sync`] (state transfer) and
-//! [`rejoin`] (a lost disk); `held` says how much each keeps, and may keep. [`replica`] holds them
-//! together: [`Replica::handle`] takes an [`Input`] and pushes [`Effect`]s; [`port`] says what both
-//! are. Nothing here reads a clock, a file or a socket, so the simulator runs the very same code.
+//! Beside the stream stand [`replay`] (at most once), [`signatures`] (what no exchange covers),
+//! [`snapshot`], [`sync`] (state transfer) and [`rejoin`] (a lost disk); `held` says how much each
+//! keeps, and may keep. [`replica`] holds them together: [`Replica::handle`] takes an [`Input`] and
+//! pushes [`Effect`]s; [`port`] says what both are. Nothing here reads a clock, a file or a socket,
+//! so the simulator runs the very same code.
 
 pub mod admit;
 pub(crate) mod batch;
@@ -32,6 +33,7 @@ pub mod record;
 pub mod rejoin;
 pub mod replay;
 pub mod replica;
+pub mod signatures;
 pub mod snapshot;
 pub mod sync;
 #[cfg(test)]
@@ -43,4 +45,5 @@ pub use execute::{Diverged, Execution, Rules};
 pub use message::Message;
 pub use port::{Effect, Input, Recovered, Reply, Submission, Ticket, Timer};
 pub use replica::{Replica, Sight};
+pub use signatures::Signatures;
 pub use snapshot::Snapshot;

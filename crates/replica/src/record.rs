@@ -4,7 +4,8 @@
 use crate::execute::{Executed, Outcome};
 use quorate_proof::{Entry, Frontier};
 use quorate_types::{
-    Digest, EntryFacts, Exchange, Head, Index, LogItem, Salt, Slot, StableCertificate, StateRecord,
+    Digest, EntryFacts, Exchange, Head, Index, LogItem, Opening, Salt, Slot, StableCertificate,
+    StateRecord,
 };
 use std::sync::Arc;
 
@@ -41,7 +42,7 @@ impl Recorder {
 
     /// Appends what a slot made.
     pub fn record(&mut self, executed: Executed) -> Recorded {
-        let Executed { outcomes, fresh, record, state } = executed;
+        let Executed { outcomes, fresh, record, table, state } = executed;
         let from = Index(self.frontier.size());
         let mut items = Vec::with_capacity(fresh.len());
         let mut leaves = Vec::with_capacity(fresh.len());
@@ -50,7 +51,11 @@ impl Recorder {
             let entry = Entry { index, epoch, time, state, kind: new.kind };
             let text = entry.text();
             leaves.push(quorate_proof::leaf_hash(text.as_bytes()));
-            items.push(LogItem { entry: text, exchange: new.exchange });
+            items.push(LogItem { entry: text, exchange: new.exchange, opening: None });
+        }
+        if let Some(last) = items.last_mut() {
+            let StateRecord { slot, service, engine, .. } = record;
+            last.opening = Some(Opening { slot, service, table, engine });
         }
         let paths = self.frontier.append(&leaves);
         let head = Head { size: self.frontier.size(), root: self.frontier.root() };

@@ -12,6 +12,7 @@ use crate::{
     port::{Effect, Input, Recovered, Reply, Ticket, Timer},
     record::{Recorded, Recorder},
     rejoin::{self, Rejoining},
+    signatures::Signatures,
     snapshot::Snapshot,
     sync::Syncer,
 };
@@ -110,6 +111,7 @@ pub(crate) struct Candidate {
     frontier: Frontier,
     service: quorate_service::State,
     replay: quorate_service::State,
+    signatures: Signatures,
 }
 
 /// The moment of an input: local time, and what the wall clock says.
@@ -232,6 +234,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             frontier,
             service: execution.state().clone(),
             replay: execution.replay().map().clone(),
+            signatures: execution.signatures(),
         })
     }
 
@@ -638,6 +641,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             frontier: self.recorder.frontier().clone(),
             service: execution.state().clone(),
             replay: execution.replay().map().clone(),
+            signatures: execution.signatures(),
         };
         self.candidates.push_back(candidate);
         if self.candidates.len() > SNAPSHOTS_MAX {
@@ -658,6 +662,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                     frontier: candidate.frontier,
                     service: candidate.service,
                     replay: candidate.replay,
+                    signatures: candidate.signatures,
                 });
                 self.keep(snapshot.clone());
                 out.push(Effect::Snapshot(snapshot));

@@ -1,6 +1,6 @@
 //! The replicated state at a stable head, as it is saved and transferred.
 
-use crate::message::StateMap;
+use crate::{message::StateMap, signatures::Signatures};
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_proof::Frontier;
 use quorate_service::{CHUNKS, Cursor, Next, Page, State};
@@ -18,12 +18,15 @@ pub struct Snapshot {
     pub service: State,
     /// The replay table.
     pub replay: State,
+    /// The running hash over the clients' signatures.
+    pub signatures: Signatures,
 }
 
 #[derive(BorshDeserialize, BorshSerialize)]
 struct Description {
     certificate: StableCertificate,
     frontier: Frontier,
+    signatures: Signatures,
 }
 
 /// Bytes that are no snapshot.
@@ -49,7 +52,8 @@ impl Snapshot {
     #[must_use]
     pub fn manifest(&self) -> Vec<u8> {
         let certificate = StableCertificate::clone(&self.certificate);
-        Description { certificate, frontier: self.frontier.clone() }.to_wire()
+        let (frontier, signatures) = (self.frontier.clone(), self.signatures);
+        Description { certificate, frontier, signatures }.to_wire()
     }
 
     /// The bytes of all chunks in order, the service's first, for the disk.
@@ -77,6 +81,7 @@ impl Snapshot {
             frontier: description.frontier,
             service: read_map(service)?,
             replay: read_map(replay)?,
+            signatures: description.signatures,
         })
     }
 

@@ -3,11 +3,14 @@
 //! It believes certificates only. Given one above its own state, it fetches the log in pages, each
 //! proven by one inclusion path to stand under the certified head, and either executes them again
 //! (a short way) or takes a snapshot's pieces, proven under the certified state root (a long
-//! way). Nothing unproven is stored. One session runs at a time, with one peer; a peer that does
-//! not answer, or answers wrongly, is replaced by the next.
+//! way). Nothing unproven is stored: of entries that are not executed, each slot is opened
+//! ([`crate::signatures`]). One session runs at a time, with one peer; a peer that does not answer,
+//! or answers wrongly, is replaced by the next, which begins with a whole slot: so each slot is one
+//! peer's, and it is known whom to blame.
 
 use crate::{
     message::{Manifest, Page, StateMap, Sync},
+    signatures::Opened,
     snapshot::{Assembly, Snapshot},
 };
 use quorate_crypto::Verifier;
@@ -117,7 +120,7 @@ enum Phase {
     /// Entries up to the snapshot, stored without being executed.
     Store,
     /// The state, piece by piece.
-    State { service: Assembly, replay: Assembly },
+    State { known: Opened, service: Assembly, replay: Assembly },
 }
 
 /// One transfer towards a certified state.
@@ -126,18 +129,30 @@ struct Session {
     target: Arc<StableCertificate>,
     phase: Phase,
     peer: ReplicaId,
-    /// The end of what was fetched and proven.
+    /// The end of the slots that were fetched and proven.
     frontier: Frontier,
-    /// Proven items of a slot whose end was not fetched yet.
+    /// Proven items behind it, of a slot whose end this peer has not sent yet.
     pending: Vec<LogItem>,
-    /// Whether the log was stored further than it is executed.
-    stored: bool,
+    /// What is known of the state where the stored log ends, if it ends behind the executed one.
+    stored: Option<Opened>,
     /// Peers whose pages could not be executed.
     blamed: Tally,
-    /// Whether a snapshot was asked for because pages cannot be executed.
-    tried_snapshot: bool,
     /// Questions that nobody answered since the last answer.
     unanswered: u32,
+}
+
+impl Session {
+    /// The end of what was fetched.
+    fn fetched(&self) -> Frontier {
+        let mut fetched = self.frontier.clone();
+        self.pending.iter().for_each(|item| fetched.push(leaf_hash(item.entry.as_bytes())));
+        fetched
+    }
+
+    /// The place that comes next.
+    fn next(&self) -> Index {
+        Index(self.frontier.size().saturating_add(self.pending.len() as u64))
+    }
 }
 
 /// What an answer moved.
@@ -149,8 +164,8 @@ pub(crate) enum Step {
     Ask,
     /// Execute these slots of that peer again, each with all its items.
     Repeat(ReplicaId, Vec<Vec<LogItem>>),
-    /// Store these items of that peer.
-    Store(ReplicaId, Vec<LogItem>),
+    /// Store these slots of that peer, each with all its items.
+    Store(ReplicaId, Vec<Vec<LogItem>>),
     /// All of the snapshot is here.
     Install(Box<Snapshot>),
     /// The peer answered wrongly; another one is asked.
@@ -186,9 +201,9 @@ impl Syncer {
 
     /// Whether commits must wait, because the state is about to be replaced.
     pub(crate) fn replaces_state(&self) -> bool {
-        self.session
-            .as_ref()
-            .is_some_and(|s| s.stored || matches!(s.phase, Phase::Store | Phase::State { .. }))
+        self.session.as_ref().is_some_and(|s| {
+            s.stored.is_some() || matches!(s.phase, Phase::Store | Phase::State { .. })
+        })
     }
 
     /// The head that the running transfer goes to.
@@ -210,9 +225,8 @@ impl Syncer {
             peer,
             frontier,
             pending,
-            stored: false,
+            stored: None,
             blamed: Tally::new(self.committee),
-            tried_snapshot: false,
             unanswered: 0,
         });
         true
@@ -222,7 +236,6 @@ impl Syncer {
     pub(crate) fn rewind(&mut self, own: &Frontier) {
         if let Some(session) = &mut self.session {
             session.frontier = own.clone();
-            session.pending.clear();
         }
         self.retry();
         self.end_if_overtaken();
@@ -240,20 +253,12 @@ impl Syncer {
         }
     }
 
-    /// Notes that a peer's page cannot be executed; `true` once nothing else is left to try.
-    ///
-    /// When f + 1 peers send such, one of them is correct: it may have stored what a liar sent it
-    /// before it took a snapshot. Then a snapshot leads on here too; where none is ahead, this
-    /// replica cannot execute what the others did.
+    /// Notes that a peer's slot cannot be executed; `true` once one of those who sent such is
+    /// correct. Nobody stores what is not proven, so that one sent what was executed.
     pub(crate) fn blame(&mut self, peer: ReplicaId) -> bool {
         let Some(session) = &mut self.session else { return false };
         session.blamed.add(peer);
-        if !session.blamed.has_one_correct() {
-            return false;
-        }
-        session.blamed = Tally::new(self.committee);
-        session.phase = Phase::Manifest;
-        std::mem::replace(&mut session.tried_snapshot, true)
+        session.blamed.has_one_correct()
     }
 
     /// Ends the session: its target was reached, or given up.
@@ -265,12 +270,11 @@ impl Syncer {
     pub(crate) fn question(&self) -> Option<(ReplicaId, Sync)> {
         let session = self.session.as_ref()?;
         let question = match &session.phase {
-            Phase::Repeat | Phase::Store => Sync::AskPage {
-                from: Index(session.frontier.size()),
-                size: session.target.head.size,
-            },
+            Phase::Repeat | Phase::Store => {
+                Sync::AskPage { from: session.next(), size: session.target.head.size }
+            }
             Phase::Manifest => Sync::AskManifest,
-            Phase::State { service, replay } => {
+            Phase::State { service, replay, .. } => {
                 let service = service.next().map(|from| (StateMap::Service, from));
                 let (map, from) =
                     service.or_else(|| replay.next().map(|from| (StateMap::Replay, from)))?;
@@ -289,12 +293,13 @@ impl Syncer {
         let everybody = u32::try_from(self.committee.n()).unwrap_or(u32::MAX);
         let Some(session) = &mut self.session else { return false };
         session.peer = peer;
+        session.pending.clear();
         session.unanswered = session.unanswered.saturating_add(1);
         if session.unanswered >= everybody {
             session.unanswered = 0;
             match session.phase {
                 // Items stored without being executed need a snapshot: only it leads on.
-                Phase::Manifest if session.stored => return true,
+                Phase::Manifest if session.stored.is_some() => return true,
                 Phase::Manifest => session.phase = Phase::Repeat,
                 Phase::State { .. } => session.phase = Phase::Manifest,
                 Phase::Repeat | Phase::Store => {}
@@ -308,30 +313,28 @@ impl Syncer {
         let Some(session) = self.session.as_mut().filter(|session| session.peer == from) else {
             return Step::Idle;
         };
-        let expected = page.from.0 == session.frontier.size();
-        if !expected || !matches!(session.phase, Phase::Repeat | Phase::Store) {
+        if page.from != session.next() || !matches!(session.phase, Phase::Repeat | Phase::Store) {
             return Step::Idle;
         }
-        match check_page(&session.frontier, &page, &session.target.head) {
+        match check_page(&session.fetched(), &page, &session.target.head) {
             Ok(()) => {}
             Err(PageFault::NotInLog) => return self.lied(from, "page"),
             Err(PageFault::OwnLogWrong) => return Step::OwnLogWrong,
         }
         session.unanswered = 0;
-        for item in &page.items {
-            session.frontier.push(leaf_hash(item.entry.as_bytes()));
-        }
-        if matches!(session.phase, Phase::Store) {
-            session.stored = true;
-            return Step::Store(from, page.items);
-        }
         session.pending.extend(page.items);
-        let whole = session.frontier.size() == session.target.head.size;
+        let whole = session.next().0 == session.target.head.size;
         let mut slots = by_slot(std::mem::take(&mut session.pending));
         if !whole {
             session.pending = slots.pop().unwrap_or_default();
         }
-        Step::Repeat(from, slots)
+        for item in slots.iter().flatten() {
+            session.frontier.push(leaf_hash(item.entry.as_bytes()));
+        }
+        match session.phase {
+            Phase::Store => Step::Store(from, slots),
+            _ => Step::Repeat(from, slots),
+        }
     }
 
     /// Whether everything up to the target's size was fetched.
@@ -357,31 +360,41 @@ impl Syncer {
             return self.lied(from, "manifest");
         }
         session.unanswered = 0;
-        if !session.stored {
+        if session.stored.is_none() {
             // The engine committed while the question was out; from here on it is held up.
             session.frontier = own.clone();
         }
         let (offered, own) = (manifest.certificate.head.size, session.frontier.size());
-        if offered > own {
-            session.target = manifest.certificate;
-            session.phase = Phase::Store;
-        } else if session.stored && offered == own {
-            session.target = manifest.certificate;
-            self.stored();
-        } else if session.stored {
-            self.retry();
-        } else {
-            session.phase = Phase::Repeat;
-            self.end_if_overtaken();
+        match session.stored {
+            _ if offered > own => {
+                session.target = manifest.certificate;
+                session.phase = Phase::Store;
+            }
+            Some(known) if offered == own => {
+                session.target = manifest.certificate;
+                self.stored(known);
+            }
+            Some(_) => drop(self.retry()),
+            None => {
+                session.phase = Phase::Repeat;
+                self.end_if_overtaken();
+            }
         }
         Step::Ask
     }
 
-    /// The log reaches the target: the state comes next.
-    pub(crate) fn stored(&mut self) {
-        if let Some(session) = &mut self.session {
+    /// What is known of the state where the stored log ends.
+    pub(crate) fn opened(&self) -> Option<Opened> {
+        self.session.as_ref()?.stored
+    }
+
+    /// All slots that were fetched are stored. Once they reach the target, the state comes next.
+    pub(crate) fn stored(&mut self, known: Opened) {
+        let Some(session) = &mut self.session else { return };
+        session.stored = Some(known);
+        if session.frontier.size() >= session.target.head.size {
             let (service, replay) = (Assembly::default(), Assembly::default());
-            session.phase = Phase::State { service, replay };
+            session.phase = Phase::State { known, service, replay };
         }
     }
 
@@ -391,10 +404,13 @@ impl Syncer {
             return Step::Idle;
         };
         let target = session.target.clone();
-        let Phase::State { service, replay } = &mut session.phase else { return Step::Idle };
+        let Phase::State { known, service, replay } = &mut session.phase else {
+            return Step::Idle;
+        };
+        let Opened { signatures, table } = *known;
         let (assembly, root) = match piece.map {
             StateMap::Service => (service, &target.record.service),
-            StateMap::Replay => (replay, &target.record.replay),
+            StateMap::Replay => (replay, &table),
         };
         if piece.slot != target.slot() || Some(piece.from) != assembly.next() {
             return Step::Idle;
@@ -403,7 +419,7 @@ impl Syncer {
             return self.lied(from, "state");
         }
         session.unanswered = 0;
-        let Phase::State { service, replay } = &mut session.phase else { return Step::Idle };
+        let Phase::State { service, replay, .. } = &mut session.phase else { return Step::Idle };
         if !(service.is_whole() && replay.is_whole()) {
             return Step::Ask;
         }
@@ -412,6 +428,7 @@ impl Syncer {
             frontier: session.frontier.clone(),
             service: std::mem::take(service).finish(),
             replay: std::mem::take(replay).finish(),
+            signatures,
         }))
     }
 

@@ -41,6 +41,8 @@ bugs! {
     NewViewForgetsPrepared = "new-view-forgets-prepared",
     /// Votes for different digests in one slot count together.
     VotesOfAnyDigest = "votes-of-any-digest",
+    /// Slots are stored in state transfer whoever is said to have signed their requests.
+    StoreUnopened = "store-unopened",
 }
 
 impl fmt::Display for Bug {

@@ -40,7 +40,7 @@ pub struct StateRecord {
     pub time: UnixMillis,
     /// The service's own root.
     pub service: Digest,
-    /// The root of the replay table.
+    /// The hash of the replay table's root and of all clients' signatures so far.
     pub replay: Digest,
     /// The hash of the engine's replicated state and of the policy.
     pub engine: Digest,

@@ -40,7 +40,7 @@ pub use digest::{Digest, PublicKey, Salt, Signature};
 pub use head::{Cosignature, Head, StableCertificate, StateRecord};
 pub use held::Held;
 pub use ids::{Chain, ChainError, Epoch, Index, ReplicaId, Slot, View};
-pub use log::{Exchange, LogItem};
+pub use log::{Exchange, LogItem, Opening};
 pub use proven::{EntryFacts, Proven, Refusal};
 pub use request::{ClientSignature, Request};
 pub use response::Response;

@@ -12,9 +12,9 @@ use oracles::{
 use proptest::prelude::*;
 use quorate_types::{
     Batch, Chain, ClientSignature, Committee, Cosignature, Digest, EntryFacts, Epoch, Exchange,
-    Head, Index, Item, LogItem, Proven, PublicKey, Rejoin, RejoinReport, ReplicaId, Request,
-    Response, Salt, Signature, Slot, StableCertificate, StateRecord, UnixMillis, View, Wire,
-    WireError,
+    Head, Index, Item, LogItem, Opening, Proven, PublicKey, Rejoin, RejoinReport, ReplicaId,
+    Request, Response, Salt, Signature, Slot, StableCertificate, StateRecord, UnixMillis, View,
+    Wire, WireError,
 };
 use sha2::{Digest as _, Sha256};
 use std::{fmt::Debug, sync::Arc};
@@ -33,7 +33,8 @@ const FROZEN: &[(&str, &str)] = &[
     ("Head", "749c414a6bad765c3f1cf821ae139161e0be6d84a6648e59590d403f4829c87e"),
     ("Index", "380b980886b7a3e726b5c2776160d7842b8f139eaea1e6acf7442cdf890e6287"),
     ("Item", "419678599c0646f8a59146c00c9a1ed04cefff081dff1d01b1b6d78f66bf7254"),
-    ("LogItem", "b5ee5cc484a0bf060800fe8e385d5f54cd1192c849cef85490d071cbb7c43346"),
+    ("LogItem", "d54d5337bee8ba9bdd1fe857336b8c0a0c2b5288a2bded372d8f58704ffeeee5"),
+    ("Opening", "d6ca21719d9d6e28a4ef3fa07a56be00b23ec8ae466bb6a5feb6ed97934f0ec8"),
     ("Proven", "6b25944ad6a22fb29a5451160709cb975a1c74ea4963012c89a90932a1fb43cf"),
     ("PublicKey", "630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd"),
     ("Rejoin", "5f5b45d17380bea2fff49b775a4f6876bdf20206b546f811e4f06dfd2fbee8fe"),
@@ -284,12 +285,16 @@ prop_compose! {
 
 prop_compose! {
     fn any_log_item()
-        (entry in text(), exchange in prop::option::of((any_request(), any_response())))
+        (entry in text(), exchange in prop::option::of((any_request(), any_response())),
+         slot in any::<u64>(), roots in prop::option::of([digest(), digest(), digest()]))
         -> LogItem
     {
         let exchange = exchange
             .map(|(request, response)| Exchange { request: Arc::new(request), response });
-        LogItem { entry, exchange }
+        let opening = roots.map(|[service, table, engine]| Opening {
+            slot: Slot(slot), service, table, engine,
+        });
+        LogItem { entry, exchange, opening }
     }
 }
 

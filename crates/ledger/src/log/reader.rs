@@ -10,7 +10,9 @@ use crate::{
     tile::{TILE_WIDTH, hashes_in_level, subtree_root},
 };
 use quorate_proof::tree::{empty_root, leaf_hash, node_hash, root_from_path};
-use quorate_types::{Digest, Exchange, Head, Index, LogItem, Slot, StableCertificate, Wire};
+use quorate_types::{
+    Digest, Exchange, Head, Index, LogItem, Opening, Slot, StableCertificate, Wire,
+};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
@@ -85,9 +87,10 @@ impl<D: Disk> LogReader<D> {
             self.record(EXCHANGES, index.0, start, end, EXCHANGE_BYTES_MAX + FRAME_BYTES)?;
         let payload = unframed(&frame, index.0, entry.as_bytes())
             .ok_or_else(|| corrupt(EXCHANGES, index.0, "the checksum is wrong"))?;
-        let exchange = Option::<Exchange>::from_wire(payload, EXCHANGE_BYTES_MAX)
-            .map_err(|_| corrupt(EXCHANGES, index.0, "it is no exchange"))?;
-        Ok(Some(LogItem { entry, exchange }))
+        let (exchange, opening) =
+            <(Option<Exchange>, Option<Opening>)>::from_wire(payload, EXCHANGE_BYTES_MAX)
+                .map_err(|_| corrupt(EXCHANGES, index.0, "it is no exchange"))?;
+        Ok(Some(LogItem { entry, exchange, opening }))
     }
 
     /// The inclusion path of an entry in the tree of the first `size` entries, from the leaf's

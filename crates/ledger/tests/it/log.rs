@@ -101,12 +101,12 @@ fn items_that_cannot_be_stored_are_refused_whole() {
     let disk = MemoryDisk::new();
     let mut log = log_of(&disk, 3);
     for length in [0, ENTRY_BYTES_MAX + 1] {
-        let wrong = LogItem { entry: "x".repeat(length), exchange: None };
+        let wrong = LogItem { entry: "x".repeat(length), exchange: None, opening: None };
         let error = log.append(&[item(3), wrong]).unwrap_err();
         assert_eq!(error.code(), "item-too-large");
         assert!(!error.is_fatal());
     }
-    let longest = LogItem { entry: "x".repeat(ENTRY_BYTES_MAX), exchange: None };
+    let longest = LogItem { entry: "x".repeat(ENTRY_BYTES_MAX), exchange: None, opening: None };
     log.append(std::slice::from_ref(&longest)).unwrap();
     log.append(&[]).unwrap();
     drop(log);

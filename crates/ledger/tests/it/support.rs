@@ -3,7 +3,7 @@
 use quorate_ledger::{Log, MemoryDisk, Owner};
 use quorate_proof::tree::{leaf_hash, node_hash};
 use quorate_types::{
-    Chain, Cosignature, Digest, Epoch, Exchange, Head, Index, LogItem, ReplicaId, Request,
+    Chain, Cosignature, Digest, Epoch, Exchange, Head, Index, LogItem, Opening, ReplicaId, Request,
     Response, Salt, Signature, Slot, StableCertificate, StateRecord, UnixMillis,
 };
 use std::sync::Arc;
@@ -27,7 +27,14 @@ pub(crate) fn item(n: u64) -> LogItem {
         }),
         response: Response::new(204),
     });
-    LogItem { entry, exchange }
+    let root = Digest([n as u8; 32]);
+    let opening = n.is_multiple_of(2).then_some(Opening {
+        slot: Slot(n / 2),
+        service: root,
+        table: root,
+        engine: root,
+    });
+    LogItem { entry, exchange, opening }
 }
 
 pub(crate) fn items(range: std::ops::Range<u64>) -> Vec<LogItem> {

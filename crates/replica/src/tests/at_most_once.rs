@@ -150,6 +150,7 @@ fn rule_11_a_restored_table_forgets_at_the_same_entries_as_one_that_never_stoppe
         *original.record(),
         original.state().clone(),
         original.replay().map().clone(),
+        original.signatures(),
     )
     .unwrap();
     for n in 10..40 {

@@ -6,6 +6,7 @@ mod batching;
 mod certifying;
 mod rejoining;
 mod repeating;
+mod signing;
 mod transfer;
 
 use crate::{
@@ -102,7 +103,8 @@ fn slot(execution: &mut Execution, after_ms: u64, requests: &[Request]) -> Execu
 
 /// A log that begins with the genesis entry.
 fn recorder(execution: &Execution) -> (Recorder, LogItem) {
-    let genesis = LogItem { entry: execution.genesis_entry().text(), exchange: None };
+    let entry = execution.genesis_entry().text();
+    let genesis = LogItem { entry, exchange: None, opening: None };
     let mut frontier = Frontier::new();
     frontier.push(leaf_hash(genesis.entry.as_bytes()));
     (Recorder::new(frontier), genesis)

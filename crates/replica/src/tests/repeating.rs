@@ -67,13 +67,15 @@ fn a_snapshot_comes_back_from_its_bytes_and_goes_on_alike() {
         frontier,
         service: original.state().clone(),
         replay: original.replay().map().clone(),
+        signatures: original.signatures(),
     };
     let chunks: Vec<_> = snapshot.chunks().collect();
     let read = Snapshot::read(&snapshot.manifest(), &chunks).unwrap();
     let rules = Rules::from(&config());
-    let record = read.certificate.record;
+    let Snapshot { certificate, service, replay, signatures, .. } = read;
+    let record = certificate.record;
     let mut restored =
-        Execution::restore(Box::new(Kv), rules, record, read.service, read.replay).unwrap();
+        Execution::restore(Box::new(Kv), rules, record, service, replay, signatures).unwrap();
     // The window moves alike, so what is evicted afterwards is the same.
     for n in 0..20_u8 {
         let requests = [put(100 + n, "c", "x"), put(n, "a", "1")];
@@ -88,10 +90,16 @@ fn a_snapshot_with_another_content_than_its_certificate_names_is_refused() {
     let (_, recorded, original) = written(2);
     let mut state = original.state().clone();
     state.put(b"a", Bytes::from_static(b"forged"));
-    let rules = Rules::from(&config());
     let replay = original.replay().map().clone();
-    let restored = Execution::restore(Box::new(Kv), rules, recorded.record, state, replay);
-    assert!(restored.is_err());
+    let restore = |state, replay, signatures| {
+        let rules = Rules::from(&config());
+        Execution::restore(Box::new(Kv), rules, recorded.record, state, replay, signatures)
+    };
+    assert!(restore(state, replay.clone(), original.signatures()).is_err());
+    let mut others = original.signatures();
+    others.add(Index(1), signed(1, 0).signature.as_ref().unwrap());
+    assert!(restore(original.state().clone(), replay.clone(), others).is_err());
+    assert!(restore(original.state().clone(), replay, original.signatures()).is_ok());
     assert!(Snapshot::read(b"", &[]).is_err());
 }
 

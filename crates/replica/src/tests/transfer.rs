@@ -1,7 +1,9 @@
 use super::*;
 use crate::{
-    message::{Manifest, Sync},
-    sync::{PageFault, Step, Syncer, by_slot, check_page, page},
+    message::{Manifest, StateMap, Sync},
+    signatures::{Opened, Signatures, open},
+    snapshot::Snapshot,
+    sync::{PageFault, Piece, Step, Syncer, by_slot, check_page, page},
 };
 use quorate_proof::{cosignature_message, head_text};
 use quorate_types::{Cosignature, Head, Index, Response, StableCertificate};
@@ -134,26 +136,71 @@ fn what_is_stored_continues_the_log_as_it_is_when_the_snapshot_is_offered() {
     assert!(syncer.replaces_state(), "from now on nothing is committed");
 }
 
-/// Correct peers may have stored a liar's pages before a snapshot, without executing them.
+/// Who sends the end of a slot answers for all of it.
 #[test]
-fn where_pages_of_f_plus_one_peers_cannot_be_executed_a_snapshot_is_asked_for_first() {
+fn rule_12_whoever_takes_over_in_a_transfer_begins_with_a_whole_slot() {
+    let (log, last, _) = written(8);
+    let mut syncer = Syncer::new(ReplicaId(0), committee(), 100);
+    assert!(syncer.begin(certified(&last), &frontier(&log[..3])));
+    let (first, _) = syncer.question().unwrap();
+    let Step::Repeat(_, slots) = syncer.page(first, page_of(&log, 3, 6)) else { panic!() };
+    assert_eq!(slots.concat(), log[3..5], "one slot is whole");
+    let size = log.len() as u64;
+    assert_eq!(syncer.question(), Some((first, Sync::AskPage { from: Index(6), size })));
+    syncer.retry();
+    let (second, question) = syncer.question().unwrap();
+    assert_ne!(first, second);
+    assert_eq!(question, Sync::AskPage { from: Index(5), size });
+    let Step::Repeat(of, slots) = syncer.page(second, page_of(&log, 5, size)) else { panic!() };
+    assert_eq!((of, slots.concat()), (second, log[5..].to_vec()));
+    assert!(syncer.is_fetched());
+}
+
+/// The pieces of the replay table are proven by what the last stored slot was opened with.
+#[test]
+fn a_state_is_put_together_from_stored_slots_and_from_pieces() {
+    let (log, last, written) = written(8);
+    let certificate = certified(&last);
+    let mut syncer = Syncer::new(ReplicaId(0), committee(), 4);
+    assert!(syncer.begin(certificate.clone(), &frontier(&log[..1])));
+    let (peer, _) = syncer.question().unwrap();
+    syncer.manifest(peer, Manifest { certificate }, &verifier(), &frontier(&log[..1]));
+    let all = page_of(&log, 1, log.len() as u64);
+    let Step::Store(_, slots) = syncer.page(peer, all) else { panic!() };
+    let mut known = None;
+    for slot in &slots {
+        let before = known.map_or(Signatures::NONE, |known: Opened| known.signatures);
+        known = open(slot, before);
+    }
+    syncer.stored(known.unwrap());
+    let installed = loop {
+        let Some((_, Sync::AskState { slot, map, from })) = syncer.question() else { panic!() };
+        let state = if map == StateMap::Service { written.state() } else { written.replay().map() };
+        let page = state.page(from, 1 << 20).unwrap();
+        match syncer.state(peer, Piece { slot, map, from, page }) {
+            Step::Ask => {}
+            Step::Install(snapshot) => break snapshot,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(installed.signatures, written.signatures());
+    let Snapshot { certificate, service, replay, signatures, .. } = *installed;
+    let (rules, record) = (Rules::from(&config()), certificate.record);
+    let restored = Execution::restore(Box::new(Kv), rules, record, service, replay, signatures);
+    assert_eq!(restored.unwrap().record(), written.record());
+}
+
+/// Nobody stores what is not proven: of f + 1 peers one sends what was executed.
+#[test]
+fn rule_12_a_replica_that_cannot_execute_what_f_plus_one_peers_send_is_itself_at_fault() {
     let (log, last, _) = written(8);
     let own = frontier(&log[..3]);
     let mut syncer = Syncer::new(ReplicaId(0), committee(), 100);
     assert!(syncer.begin(certified(&last), &own));
-    let is_page = |syncer: &Syncer| matches!(syncer.question(), Some((_, Sync::AskPage { .. })));
-    assert!(!syncer.blame(ReplicaId(1)) && is_page(&syncer), "one may be a liar");
-    assert!(!syncer.blame(ReplicaId(2)));
+    assert!(!syncer.blame(ReplicaId(1)), "one may be a liar");
     syncer.rewind(&own);
-    assert!(matches!(syncer.question(), Some((_, Sync::AskManifest))));
-    // No snapshot is ahead of this replica, so the log is all there is.
-    let (_, early, _) = written(1);
-    let (peer, _) = syncer.question().unwrap();
-    let certificate = certified(&early);
-    syncer.manifest(peer, Manifest { certificate }, &verifier(), &own);
-    assert!(is_page(&syncer));
-    assert!(!syncer.blame(ReplicaId(1)));
-    assert!(syncer.blame(ReplicaId(3)), "now it is this replica that differs");
+    assert!(!syncer.blame(ReplicaId(1)), "he is still one");
+    assert!(syncer.blame(ReplicaId(2)));
 }
 
 /// The engine may come to a transfer's target by itself: then a liar's page, or an old snapshot on

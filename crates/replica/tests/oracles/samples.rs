@@ -14,9 +14,9 @@ use quorate_replica::{
     message::{Cosign, Manifest, Page, Progress, StateMap, Sync},
 };
 use quorate_types::{
-    Batch, Cosignature, Digest, Epoch, Exchange, Head, Index, Item, LogItem, Rejoin, RejoinReport,
-    ReplicaId, Request, Response, Salt, Signature, Slot, StableCertificate, StateRecord,
-    UnixMillis, View, Wire,
+    Batch, Cosignature, Digest, Epoch, Exchange, Head, Index, Item, LogItem, Opening, Rejoin,
+    RejoinReport, ReplicaId, Request, Response, Salt, Signature, Slot, StableCertificate,
+    StateRecord, UnixMillis, View, Wire,
 };
 use std::sync::Arc;
 
@@ -144,7 +144,9 @@ fn engine() -> Vec<Body<Batch>> {
 
 fn sync() -> Vec<Sync> {
     let exchange = Exchange { request: request(), response: Response::new(201) };
-    let item = LogItem { entry: "quorate-exchange/1\n".into(), exchange: Some(exchange) };
+    let (entry, exchange) = ("quorate-exchange/1\n".into(), Some(exchange));
+    let opening = Opening { slot: Slot(2), service: DIGEST, table: DIGEST, engine: DIGEST };
+    let item = LogItem { entry, exchange, opening: Some(opening) };
     let (slot, map, from) = (Slot(2), StateMap::Replay, quorate_service::Cursor::START);
     vec![
         Sync::AskCertificate,

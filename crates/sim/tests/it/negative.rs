@@ -72,6 +72,18 @@ fn a_log_that_differs_is_noticed() {
 }
 
 #[test]
+fn a_log_that_differs_in_a_signature_alone_is_noticed() {
+    let said = complaint(|trace| {
+        let signed = |item: &&mut LogItem| {
+            item.exchange.as_ref().is_some_and(|it| it.request.signature.is_some())
+        };
+        let item = trace.logs[1].iter_mut().find(signed).expect("some clients sign");
+        Arc::make_mut(&mut item.exchange.as_mut().unwrap().request).signature = None;
+    });
+    assert!(said.starts_with("agreement"), "{said}");
+}
+
+#[test]
 fn a_request_that_took_effect_twice_is_noticed() {
     let said = complaint(|trace| {
         all_logs(trace, |log| {

@@ -7,9 +7,9 @@ pub mod samples;
 
 use quorate_types::{
     Batch, Chain, ClientSignature, Committee, Cosignature, Digest, EntryFacts, Epoch, Exchange,
-    FaultModel, Head, Index, Item, LogItem, Proven, PublicKey, Rejoin, RejoinReport, ReplicaId,
-    Request, Response, Salt, Signature, Slot, StableCertificate, StateRecord, UnixMillis, View,
-    Wire,
+    FaultModel, Head, Index, Item, LogItem, Opening, Proven, PublicKey, Rejoin, RejoinReport,
+    ReplicaId, Request, Response, Salt, Signature, Slot, StableCertificate, StateRecord,
+    UnixMillis, View, Wire,
 };
 use std::fmt::Debug;
 
@@ -36,8 +36,8 @@ macro_rules! decoders {
 
 decoders! {
     Batch Chain ClientSignature Committee Cosignature Digest EntryFacts Epoch Exchange FaultModel
-    Head Index Item LogItem Proven PublicKey Rejoin RejoinReport ReplicaId Request Response Salt
-    Signature Slot StableCertificate StateRecord UnixMillis View
+    Head Index Item LogItem Opening Proven PublicKey Rejoin RejoinReport ReplicaId Request Response
+    Salt Signature Slot StableCertificate StateRecord UnixMillis View
 }
 
 /// One decoder, chosen by the first byte, over the rest.

@@ -5,9 +5,9 @@ use super::wire;
 use bytes::Bytes;
 use quorate_types::{
     Batch, Chain, ClientSignature, Committee, Cosignature, Digest, EntryFacts, Epoch, Exchange,
-    FaultModel, Head, Index, Item, LogItem, Proven, PublicKey, Rejoin, RejoinReport, ReplicaId,
-    Request, Response, Salt, Signature, Slot, StableCertificate, StateRecord, UnixMillis, View,
-    Wire,
+    FaultModel, Head, Index, Item, LogItem, Opening, Proven, PublicKey, Rejoin, RejoinReport,
+    ReplicaId, Request, Response, Salt, Signature, Slot, StableCertificate, StateRecord,
+    UnixMillis, View, Wire,
 };
 use std::{fmt::Debug, sync::Arc};
 
@@ -103,6 +103,15 @@ fn proven() -> Proven {
     Proven { response: response(), facts: facts(), proof: "c2sp.org/tlog-proof@v1\n".into() }
 }
 
+fn opening() -> Opening {
+    Opening {
+        slot: Slot(17),
+        service: Digest([1; 32]),
+        table: Digest([2; 32]),
+        engine: Digest([3; 32]),
+    }
+}
+
 fn exchange() -> Exchange {
     Exchange { request: Arc::new(request()), response: response() }
 }
@@ -118,7 +127,8 @@ pub fn batch() -> Batch {
 /// Every type's sample in wire form, by name, in the order of `DECODERS`.
 pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let committee = Committee::new(7, FaultModel::Hybrid).unwrap();
-    let item = LogItem { entry: "quorate-mark/1\n".into(), exchange: Some(exchange()) };
+    let (entry, exchange_of) = ("quorate-exchange/1\n".into(), Some(exchange()));
+    let item = LogItem { entry, exchange: exchange_of, opening: Some(opening()) };
     vec![
         ("Batch", sample(batch())),
         ("Chain", sample(Chain::parse("5f2c9a17d0e84b63").unwrap())),
@@ -134,6 +144,7 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("Index", sample(Index(0x0102_0304_0506_0708))),
         ("Item", sample(Item::Rejoin(rejoin()))),
         ("LogItem", sample(item)),
+        ("Opening", sample(opening())),
         ("Proven", sample(proven())),
         ("PublicKey", sample(PublicKey(std::array::from_fn(|i| i.to_le_bytes()[0])))),
         ("Rejoin", sample(rejoin())),

@@ -107,7 +107,7 @@ impl Folder {
             .collect::<Result<Vec<_>, _>>()
             .map_err(snapshot_stop)?;
         let wrong = |reason: String| Finding { index: None, code: "corrupt-snapshot", reason };
-        let Snapshot { certificate, frontier, mut service, mut replay } =
+        let Snapshot { certificate, frontier, mut service, mut replay, signatures } =
             Snapshot::read(stored.manifest(), &chunks).map_err(|error| wrong(error.to_string()))?;
         let last = certificate.head.size.saturating_sub(1);
         check(policy, &certificate, last)?;
@@ -116,7 +116,8 @@ impl Folder {
             let reason = "the snapshot's frontier is not that of its head";
             return Err(Finding::at(last, "audit-state", reason).into());
         }
-        if (service.root(), replay.root()) != (record.service, record.replay) {
+        let sealed = signatures.seal(&replay.root());
+        if (service.root(), sealed) != (record.service, record.replay) {
             let reason = "the snapshot's state does not have the roots that were certified";
             return Err(Finding::at(last, "audit-state", reason).into());
         }

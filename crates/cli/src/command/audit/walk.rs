@@ -128,7 +128,7 @@ impl<'a> Walk<'a> {
         *self.walked.kinds.entry(entry.kind.word()).or_default() += 1;
         self.last = Some(entry);
         if self.walked.not_executed.is_none() {
-            self.slot.push(LogItem { entry: text, exchange });
+            self.slot.push(LogItem { entry: text, exchange, opening: None });
         }
         Ok(())
     }
