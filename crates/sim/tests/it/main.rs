@@ -150,7 +150,8 @@ fn an_old_answer_to_a_request_without_a_key_is_not_taken() {
 #[test]
 #[ignore = "slow"]
 fn a_thousand_seeds_violate_nothing_and_end_slow() {
-    reached(&swarm(0..1_000), &[]);
+    // A liar whose two votes reach one replica in time is rare; campaigns see it.
+    reached(&swarm(0..1_000), &["double-vote"]);
 }
 
 /// `QUORATE_SEED=77 cargo test -p quorate-sim --release -- --ignored one_seed --nocapture`

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quorate_proof::{Frontier, leaf_hash};
-use quorate_replica::Snapshot;
+use quorate_replica::{Signatures, Snapshot};
 use quorate_service::State;
 use quorate_sim::{
     Check, Plan, Violation,
@@ -138,7 +138,9 @@ fn two_states_after_one_slot_are_noticed() {
         service.put("key", value);
         let head = Head { size: 3, root: Digest([0; 32]) };
         let certificate = Arc::new(certificate(head, slot));
-        Snapshot { certificate, frontier: Frontier::new(), service, replay: State::new() }
+        let (frontier, replay) = (Frontier::new(), State::new());
+        let signatures = Signatures::NONE;
+        Snapshot { certificate, frontier, service, replay, signatures }
     };
     let level = [snapshot(1, "a"), snapshot(1, "a"), snapshot(2, "b")];
     assert_eq!(one_state(&level), Ok(1));
