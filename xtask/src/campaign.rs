@@ -23,7 +23,7 @@ const CORE: [&str; 8] =
 const SEEDS_AT_ONCE: u64 = 5_000;
 
 /// The names that `--mix` takes.
-const KINDS: [&str; 4] = ["swarm", "twins", "kill", "fuzz"];
+const KINDS: [&str; 3] = ["swarm", "kill", "fuzz"];
 
 struct Campaign {
     hours: f64,
@@ -39,7 +39,7 @@ struct Tally {
     failures: u64,
 }
 
-/// Runs `cargo xtask campaign --hours H --mix swarm,twins,kill,fuzz`.
+/// Runs `cargo xtask campaign --hours H --mix swarm,kill,fuzz`.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let campaign = match Campaign::parse(arguments) {
         Ok(campaign) => campaign,
@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 
 impl Campaign {
     fn parse(arguments: &[String]) -> Result<Self, String> {
-        let (mut hours, mut mix) = (None, vec!["swarm".to_owned(), "twins".to_owned()]);
+        let (mut hours, mut mix) = (None, vec!["swarm".to_owned()]);
         let mut rest = arguments.iter();
         while let Some(option) = rest.next() {
             let value = rest.next().ok_or_else(|| format!("{option} needs a value"))?;
@@ -159,9 +159,6 @@ fn seeds(kind: &str, core: &str, share: Duration) -> Result<Tally, String> {
             "--seeds",
             &number,
         ]);
-        if kind == "twins" {
-            command.arg("--twins");
-        }
         let done = command.stderr(Stdio::inherit()).output().map_err(|error| error.to_string())?;
         let text = String::from_utf8_lossy(&done.stdout);
         text.lines()
@@ -287,7 +284,7 @@ mod tests {
                       b\tx\tswarm\tpbft\t500\t70\t9\t1\n\
                       c\ty\tswarm\tpbft\t0\t9000\t9\t0\n";
         assert_eq!(next_seed(ledger, "x", "swarm"), 570);
-        assert_eq!(next_seed(ledger, "x", "twins"), 0);
+        assert_eq!(next_seed(ledger, "x", "kill"), 0);
         assert_eq!(next_seed(ledger, "z", "swarm"), 0);
     }
 
