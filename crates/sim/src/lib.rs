@@ -30,6 +30,8 @@
 //! | [`violation`] | what can be wrong, by the check that finds it |
 //! | [`journal`], [`describe`] | what happened, in words |
 //! | [`scenario`], [`plain`] | small plans to look at; plans as text |
+//! | [`minimise`] | a plan that fails, made small |
+//! | [`diagram`] | a part of a run, drawn |
 //! | [`swarm`] | many seeds, and what they came to together |
 //! | [`outcome`] | what a run came to, and counts of what it met |
 
@@ -42,10 +44,12 @@ pub mod check;
 pub mod client;
 pub mod cluster;
 pub mod describe;
+pub mod diagram;
 mod front;
 pub mod journal;
 pub mod keys;
 pub mod linear;
+pub mod minimise;
 pub mod model;
 pub mod network;
 pub mod outcome;

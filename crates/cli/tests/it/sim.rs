@@ -88,3 +88,21 @@ fn a_saved_plan_gives_the_same_run() {
     person.write("plan.toml", plan.replace("clients", "cleints"));
     person.run(&["sim", "run", "--plan", "plan.toml"]).fails(2, "plan-malformed");
 }
+
+#[test]
+fn a_run_is_drawn() {
+    let person = Person::new();
+    person.run(&["sim", "run", "view-change", "--svg", "run.svg", "--until", "600"]).exits(0);
+    let svg = std::fs::read_to_string(person.path("run.svg")).unwrap();
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
+    assert!(svg.contains("PrePrepare v0 s1") && svg.contains("crash: r0"), "{svg}");
+    person.run(&["sim", "run", "calm", "--until", "600"]).exits(2);
+}
+
+#[test]
+fn a_plan_that_does_not_fail_is_not_made_smaller() {
+    let person = Person::new();
+    let run = person.run(&["sim", "run", "calm", "--minimise"]).exits(0);
+    assert!(run.stderr.contains("nothing to make smaller"), "{run:?}");
+    assert!(!std::path::Path::new(&person.path("minimal.toml")).exists());
+}
