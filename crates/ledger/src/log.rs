@@ -22,7 +22,8 @@
 //! Up to the mark everything is durable: primary files that are shorter are an error
 //! (`corrupt-log`), and the hashes must lead to the root in the mark. Behind it, a power loss may
 //! have left anything: entries are read one by one with their exchanges, up to the first whose
-//! checksum is wrong, and all files are cut there, so that they agree. What is missing then is
+//! checksum is wrong, and all files are cut there, so that they agree. They are written once more,
+//! since an fsync that failed may have left them in memory alone. What is missing then is
 //! executed again from the write-ahead log; so **[`Log::sync`] comes before a snapshot is saved,
 //! and the write-ahead log is rotated below that snapshot only**.
 //!

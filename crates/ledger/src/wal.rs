@@ -32,7 +32,9 @@
 //! # Failure
 //!
 //! A failed fsync is fatal: bytes may be lost that a second fsync would call durable. The log
-//! refuses everything from then on, and the process must end ([`WalError::is_fatal`]). A full disk
+//! refuses everything from then on, and the process must end ([`WalError::is_fatal`]). The next one
+//! may still read those bytes, from memory; so [`Wal::open`] writes the newest segment anew before
+//! it calls anything durable. A full disk
 //! met while writing is not: the group waits in memory, and [`Wal::sync`] may be called again when
 //! there is room; it first cuts off what the failed write left.
 
@@ -48,6 +50,8 @@ pub const RECORD_BYTES_MAX: usize = 64 << 20;
 
 const RECORD_HEADER_BYTES: usize = 29;
 const NAME: &str = "wal-";
+/// Where a segment is copied to before the copy takes its place.
+const COPY: &str = "wal.new";
 /// Header flag: the log lacks votes that the replica may have sent before it lost its disk.
 const NOT_WHOLE: u8 = 1;
 
@@ -209,7 +213,8 @@ impl<D: Disk> Wal<D> {
         Self::start(disk, owner, true)
     }
 
-    /// Opens the log, checks every record, cuts a torn tail and makes the rest durable.
+    /// Opens the log, checks every record, cuts a torn tail and makes the rest durable, for which
+    /// the newest segment is written once more.
     ///
     /// # Errors
     /// [`WalError`] as the module says.
@@ -223,6 +228,7 @@ impl<D: Disk> Wal<D> {
         let mut records = Vec::new();
         let mut closed = VecDeque::new();
         let (mut whole, mut durable, mut cut, mut oldest) = (false, 0, 0, 0);
+        let mut newest_bytes = Vec::new();
         for (number, length) in segments {
             let mut segment = Segment::new(number);
             let file = segment.file();
@@ -241,8 +247,11 @@ impl<D: Disk> Wal<D> {
                     let reason = "a record is damaged that was durable";
                     return Err(WalError::Corrupt { file, offset: sound as u64, reason });
                 }
-                disk.truncate(&file, sound as u64)?;
                 cut = (bytes.len() - sound) as u64;
+            }
+            if number == newest {
+                newest_bytes = bytes;
+                newest_bytes.truncate(sound);
             }
             durable = sound as u64;
             closed.push_back(segment);
@@ -253,14 +262,25 @@ impl<D: Disk> Wal<D> {
         }
         let open = closed.pop_back().unwrap_or(Segment::new(newest));
         let mut wal = Self { whole, closed, open, durable, ..Self::blank(disk, owner) };
-        // A killed process may have left records that are in the page cache only. They are acted
-        // upon from now on, so they must be durable from now on.
-        match wal.disk.sync(&wal.open.file()) {
-            Ok(()) => {}
-            Err(error @ DiskError::ReadOnly { .. }) => return Err(error.into()),
-            Err(error) => return Err(wal.fail(error.to_string())),
-        }
+        wal.write_again(&newest_bytes)?;
         Ok(Recovered { wal, records, existed: whole, cut })
+    }
+
+    /// Puts a copy in the place of the newest segment.
+    ///
+    /// What was read may be in the page cache alone: a killed process had not synced it, or had
+    /// tried to, in vain. It is acted upon from now on, so it must be durable from now on; and
+    /// after a failed fsync the system holds pages for clean that are not on the disk, so that
+    /// only writing them anew helps.
+    fn write_again(&mut self, bytes: &[u8]) -> Result<(), WalError> {
+        match self.disk.truncate(COPY, 0) {
+            Ok(()) | Err(DiskError::Missing { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.disk.append(COPY, bytes)?;
+        let file = self.open.file();
+        let made = self.disk.sync(COPY).and_then(|()| self.disk.rename(COPY, &file));
+        made.and_then(|()| self.disk.sync(&file)).map_err(|error| self.fail(error.to_string()))
     }
 
     fn start(disk: D, owner: Owner, whole: bool) -> Result<Self, WalError> {

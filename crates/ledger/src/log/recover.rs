@@ -9,7 +9,7 @@ use super::{
     reader::{IndexLine, corrupt, ends, index_line, unframed},
 };
 use crate::{
-    disk::{Disk, DiskError},
+    disk::{Disk, DiskError, read_exactly},
     format::{FRAME_BYTES, HEADER_BYTES, Header, HeaderFault, Kind, Owner, u32_at},
     tile::hashes_in_level,
 };
@@ -21,6 +21,8 @@ use std::sync::{
 
 /// Entries whose derived bytes are written at once.
 const BATCH: usize = 1024;
+/// Bytes behind the mark that are written once more when the log is opened, at most.
+const WRITTEN_AGAIN_MAX: usize = 256 << 20;
 
 pub(super) fn open<D: Disk>(disk: D, owner: Owner) -> Result<Opened<D>, LogError> {
     let mark = Mark::read(&disk, owner)?;
@@ -31,6 +33,7 @@ pub(super) fn open<D: Disk>(disk: D, owner: Owner) -> Result<Opened<D>, LogError
         (CERTIFICATES, Kind::Certificates, mark.certificates_end),
     ] {
         prepare(&shared, file, kind, needed)?;
+        write_again(&shared.disk, file, needed)?;
     }
     let before = lengths(&shared.disk)?;
     let (growth, rebuilt_entries) = entries(&shared.disk, &mark)?;
@@ -70,6 +73,20 @@ fn prepare<D: Disk>(
     cut(disk, file, 0)?;
     disk.append(file, &Header::new(kind, owner).to_bytes())?;
     disk.sync(file).map_err(|error| shared.fail(&error))
+}
+
+/// Writes anew what is not known to be durable, so that the next sync makes it so: after a failed
+/// fsync the system holds pages for clean that are not on the disk. A crash meanwhile may lose it,
+/// as it might before.
+fn write_again<D: Disk>(disk: &D, file: &str, durable: u64) -> Result<(), DiskError> {
+    let behind = usize::try_from(length(disk, file)?.saturating_sub(durable)).unwrap_or(usize::MAX);
+    // More than that is there only if the mark is damaged, and is left alone.
+    if behind == 0 || behind > WRITTEN_AGAIN_MAX {
+        return Ok(());
+    }
+    let Some(bytes) = read_exactly(disk, file, durable, behind)? else { return Ok(()) };
+    cut(disk, file, durable)?;
+    disk.append(file, &bytes)
 }
 
 fn length<D: Disk>(disk: &D, file: &str) -> Result<u64, DiskError> {

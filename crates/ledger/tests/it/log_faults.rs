@@ -96,6 +96,29 @@ fn after_a_failed_fsync_the_log_refuses_to_grow() {
 }
 
 #[test]
+fn what_the_next_process_reads_after_a_failed_fsync_can_be_made_durable() {
+    for successes in 0..14 {
+        let disk = MemoryDisk::new();
+        let mut log = log_of(&disk, 5);
+        log.sync().unwrap();
+        log.append(&items(5..9)).unwrap();
+        log.put_certificate(&certificate(9, 1)).unwrap();
+        disk.strike_after(successes, Fault::SyncError);
+        let _ = log.sync();
+        // The pages are in memory, and held for clean.
+        let next = disk.fork();
+        let mut log = open_log(&next);
+        assert_holds(&log, 9);
+        log.sync().unwrap();
+        for seed in 0..20 {
+            let found = open_log(&next.crash(seed));
+            assert_holds(&found, 9);
+            assert_eq!(found.reader().newest_certificate().unwrap(), Some(certificate(9, 1)));
+        }
+    }
+}
+
+#[test]
 fn a_failed_read_is_an_error_and_not_an_absence() {
     let disk = MemoryDisk::new();
     let log = log_of(&disk, 5);

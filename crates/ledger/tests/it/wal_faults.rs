@@ -108,6 +108,46 @@ fn after_a_failed_fsync_the_log_refuses_everything_and_never_syncs_again() {
 }
 
 #[test]
+fn what_the_next_process_reads_after_a_failed_fsync_is_durable_although_the_machine_went_on() {
+    let disk = MemoryDisk::new();
+    let mut wal = Wal::create(disk.clone(), owner()).unwrap();
+    append(&mut wal, 0..3);
+    wal.sync().unwrap();
+    append(&mut wal, 3..5);
+    disk.strike_after(0, Fault::SyncError);
+    wal.sync().unwrap_err();
+    // The pages are in memory, and held for clean.
+    let next = disk.fork();
+    let mut again = open(&next).unwrap();
+    assert_eq!(again.records, records(0..5));
+    append(&mut again.wal, 5..7);
+    again.wal.sync().unwrap();
+    for seed in 0..20 {
+        assert_eq!(open(&next.crash(seed)).unwrap().records, records(0..7));
+    }
+}
+
+#[test]
+fn a_crash_while_opening_loses_nothing_that_was_durable() {
+    for (stop, seed) in (0..8).flat_map(|stop| (0..20).map(move |seed| (stop, seed))) {
+        let disk = MemoryDisk::new();
+        let mut wal = Wal::create(disk.clone(), owner()).unwrap();
+        append(&mut wal, 0..30);
+        wal.sync().unwrap();
+        append(&mut wal, 30..40);
+        disk.stop_after(1);
+        wal.sync().unwrap_err();
+        let next = disk.fork();
+        next.stop_after(stop);
+        let opened = open(&next).is_ok();
+        assert_eq!(opened, stop >= 5, "clear, copy, sync, name, sync");
+        let found = open(&next.crash(seed)).unwrap().records;
+        assert!(found.len() == 40 || (!opened && found.len() >= 30), "{stop} {}", found.len());
+        assert_eq!(found, records(0..found.len() as u64));
+    }
+}
+
+#[test]
 fn a_failed_fsync_while_opening_creating_or_rotating_is_fatal_too() {
     for successes in 0..4 {
         let disk = MemoryDisk::new();
