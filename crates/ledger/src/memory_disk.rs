@@ -11,6 +11,7 @@
 //! | bit rot of what was synced | [`MemoryDisk::rot`], [`MemoryDisk::flip`] |
 //! | no room | [`MemoryDisk::limit_room`] |
 //! | read-only | [`MemoryDisk::set_read_only`] |
+//! | syncs that are reported done, and are not | [`MemoryDisk::ignore_syncs`] |
 //! | death between two operations | [`MemoryDisk::stop_after`] |
 //! | emptied | [`MemoryDisk::new`] |
 //!
@@ -69,6 +70,8 @@ pub struct Counts {
     pub syncs: u64,
     /// Reads.
     pub reads: u64,
+    /// Operations that write and that [`MemoryDisk::stop_after`] let pass.
+    pub writes: u64,
 }
 
 impl MemoryDisk {
@@ -134,6 +137,12 @@ impl MemoryDisk {
     /// From now on nothing can be written ([`DiskError::ReadOnly`]), or again it can.
     pub fn set_read_only(&self, read_only: bool) {
         self.lock().faults.read_only = read_only;
+    }
+
+    /// From now on syncs are reported done and do nothing, as on a disk that keeps its cache for
+    /// itself, or again they do something; then the first one of a file makes all of it durable.
+    pub fn ignore_syncs(&self, ignored: bool) {
+        self.lock().faults.ignores_syncs = ignored;
     }
 
     /// Lets so many more writing operations (append, sync, truncate, rename, remove) pass, and
@@ -227,6 +236,7 @@ impl Folder {
             Some(left) => *left -= 1,
             None => {}
         }
+        self.counts.writes += 1;
         if self.faults.read_only {
             self.strike("disk-read-only");
             return Err(DiskError::ReadOnly { file: file.to_owned() });
@@ -356,6 +366,10 @@ impl Disk for MemoryDisk {
             folder.strike(Fault::SyncError.name());
             folder.existing(file)?.drop_unsynced();
             return Err(input_output_error("sync", file));
+        }
+        if folder.faults.ignores_syncs {
+            folder.strike("fsync-ignored");
+            return Ok(());
         }
         folder.existing(file)?.sync();
         folder.sync_names();

@@ -57,8 +57,9 @@ pub(crate) trait Outlet<A>: Send + Sync + 'static {
     /// Does it. Called by one thread at a time, in order.
     fn release(&self, action: A);
 
-    /// Makes everything released so far to the log of entries durable.
-    fn sync_log(&self);
+    /// Makes everything released so far to the log of entries durable. `false` if that failed, and
+    /// the process ends for it.
+    fn sync_log(&self) -> bool;
 
     /// Ends the process: what is said here cannot be masked.
     fn halt(&self, code: &'static str, reason: String);
@@ -180,13 +181,29 @@ struct Worker<A, O, D: Disk> {
     outlet: Arc<O>,
 }
 
+/// Why nothing may follow.
+enum Broken {
+    /// The write-ahead log.
+    Votes(WalError),
+    /// The log of entries; the outlet has said so.
+    Entries,
+}
+
+impl From<WalError> for Broken {
+    fn from(error: WalError) -> Self {
+        Self::Votes(error)
+    }
+}
+
 impl<A, O: Outlet<A>, D: Disk> Worker<A, O, D> {
     fn run(mut self) {
         let mut steps = Vec::new();
         while self.shared.next(&mut steps) {
-            if let Err(error) = self.group(&mut steps) {
-                error!(%error, code = error.code(), "the write-ahead log cannot go on");
-                self.outlet.halt(error.code(), error.to_string());
+            if let Err(broken) = self.group(&mut steps) {
+                if let Broken::Votes(error) = broken {
+                    error!(%error, code = error.code(), "the write-ahead log cannot go on");
+                    self.outlet.halt(error.code(), error.to_string());
+                }
                 // Whatever is still to come must not leave.
                 let mut waiting = self.shared.lock();
                 waiting.closed = true;
@@ -203,7 +220,7 @@ impl<A, O: Outlet<A>, D: Disk> Worker<A, O, D> {
 
     /// Does a group. What changes the log's segments splits it, since it counts records before it
     /// and after it differently.
-    fn group(&mut self, steps: &mut Vec<Step<A>>) -> Result<(), WalError> {
+    fn group(&mut self, steps: &mut Vec<Step<A>>) -> Result<(), Broken> {
         while !steps.is_empty() {
             let is_split = |step: &Step<A>| matches!(step, Step::Forget { .. } | Step::Rejoined);
             let end = steps.iter().position(is_split).unwrap_or(steps.len());
@@ -230,7 +247,7 @@ impl<A, O: Outlet<A>, D: Disk> Worker<A, O, D> {
                     Step::Forget { below } => self.forget(below)?,
                     Step::Rejoined => {
                         // What the replica rejoined with must not be lost after it votes again.
-                        self.outlet.sync_log();
+                        self.sync_log()?;
                         patiently(&self.shared.figures.stuck, || self.wal.rejoined())?;
                     }
                     Step::Persist { .. } | Step::Note { .. } | Step::Release(_) => {}
@@ -252,9 +269,13 @@ impl<A, O: Outlet<A>, D: Disk> Worker<A, O, D> {
     }
 
     /// The write-ahead log can repeat what the log of entries lost, until it forgets.
-    fn forget(&mut self, below: Slot) -> Result<(), WalError> {
-        self.outlet.sync_log();
-        patiently(&self.shared.figures.stuck, || self.wal.rotate(below))
+    fn forget(&mut self, below: Slot) -> Result<(), Broken> {
+        self.sync_log()?;
+        Ok(patiently(&self.shared.figures.stuck, || self.wal.rotate(below))?)
+    }
+
+    fn sync_log(&self) -> Result<(), Broken> {
+        if self.outlet.sync_log() { Ok(()) } else { Err(Broken::Entries) }
     }
 }
 

@@ -160,10 +160,12 @@ impl barrier::Outlet<Action> for Outlet {
         }
     }
 
-    fn sync_log(&self) {
-        if let Err(error) = patiently(&self.figures.stuck, || self.log.sync()) {
+    fn sync_log(&self) -> bool {
+        let synced = patiently(&self.figures.stuck, || self.log.sync());
+        if let Err(error) = &synced {
             self.fatal.end(error.code(), error.to_string());
         }
+        synced.is_ok()
     }
 
     fn halt(&self, code: &'static str, reason: String) {

@@ -51,6 +51,12 @@ impl Canon {
         }
     }
 
+    /// How many items correct replicas hold.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.items.len() as u64
+    }
+
     /// A client asks for something.
     pub fn asked(&mut self, operation: &Operation) {
         self.asked.add(operation);

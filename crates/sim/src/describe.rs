@@ -250,6 +250,10 @@ pub fn fault(fault: &Fault, name: impl Fn(Seat) -> String) -> String {
         Fault::Cut { links: cut, lasting } => {
             format!("cut: {}, for {}", links(cut, name), lasting.plain())
         }
+        Fault::Disk { at, trouble, lasting } if trouble.lasts() => {
+            format!("disk of {}: {trouble}, for {}", name(*at), lasting.plain())
+        }
+        Fault::Disk { at, trouble, .. } => format!("disk of {}: {trouble}", name(*at)),
     }
 }
 

@@ -108,7 +108,8 @@ impl World {
             return;
         }
         let (machine, who) = (&self.machines[at.position()], self.who(at));
-        let (Some(process), lies) = (&machine.process, self.lies(who)) else { return };
+        let lies = !self.is_sound(at);
+        let Some(process) = &machine.process else { return };
         let written = match &reply {
             Reply::Certified(certified) => Ok(answer::certified(&self.cluster, who, certified)),
             Reply::Earlier(index) => answer::earlier(&self.cluster, who, process, *index),
@@ -125,6 +126,8 @@ impl World {
         let mut received = match written {
             Ok(received) => received,
             Err(_) if lies => return,
+            // It cannot be read, or the certificate was put off for want of room.
+            Err(_) if self.disk_failed(at) => return self.outcome.check("answers-unread"),
             Err(reason) => {
                 let reason = format!("{who} cannot prove its answer: {reason}");
                 return self.fail(Check::Proofs.broken(reason));

@@ -11,6 +11,11 @@
 //! | [`keys`] | MACs or real signatures |
 //! | [`cluster`] | policy, bounds and configuration of the replicas |
 //! | [`process`] | one replica's process: pipeline, ledger, and the barrier of an fsync |
+//! | `recovery` | what a process reads from its disk at start |
+//! | [`trouble`] | why a process cannot go on |
+//! | [`disks`] | which troubles a disk brings, and who comes to help |
+//! | [`watch`] | where a watched process dies |
+//! | [`crash_points`] | the same run again and again, with a crash at every place |
 //! | [`network`] | delay, loss, duplication, partitions |
 //! | [`adversary`] | what a Byzantine replica makes of what the one inside it sends |
 //! | [`plan`] | which faults a seed brings, and when |
@@ -43,8 +48,10 @@ pub mod cast;
 pub mod check;
 pub mod client;
 pub mod cluster;
+pub mod crash_points;
 pub mod describe;
 pub mod diagram;
+pub mod disks;
 mod front;
 pub mod journal;
 pub mod keys;
@@ -56,12 +63,15 @@ pub mod outcome;
 pub mod plain;
 pub mod plan;
 pub mod process;
+mod recovery;
 pub mod rng;
 pub mod scenario;
 pub mod seat;
 pub mod swarm;
+pub mod trouble;
 mod verdict;
 pub mod violation;
+pub mod watch;
 pub mod witness;
 pub mod world;
 pub mod wrong;

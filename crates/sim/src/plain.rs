@@ -6,6 +6,7 @@ use crate::{
     rng::Rng,
     seat::{Seat, Seating},
 };
+use quorate_ledger::memory_disk;
 use quorate_types::{ReplicaId, Time};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::{
@@ -114,6 +115,19 @@ impl Plain for Duration {
 
     fn of(plain: String) -> Result<Self, String> {
         nanos(&plain).map(Self::from_nanos)
+    }
+}
+
+impl Plain for memory_disk::Fault {
+    type As = String;
+
+    fn plain(&self) -> String {
+        self.name().to_owned()
+    }
+
+    fn of(plain: String) -> Result<Self, String> {
+        let fault = Self::ALL.into_iter().find(|fault| fault.name() == plain);
+        fault.ok_or_else(|| format!("{plain:?} is no fault of a disk"))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     adversary::Deed,
     cast::{Cast, Shares},
     cluster::Tuning,
+    disks::DiskTrouble,
     keys::Signatures,
     network::Network,
     rng::Rng,
@@ -43,6 +44,30 @@ pub enum Fault {
         #[serde(with = "crate::plain")]
         lasting: Duration,
     },
+    /// A disk makes trouble.
+    Disk {
+        /// Whose.
+        #[serde(with = "crate::plain")]
+        at: Seat,
+        /// Which.
+        trouble: DiskTrouble,
+        /// How long, where it is not over at once.
+        #[serde(with = "crate::plain")]
+        lasting: Duration,
+    },
+}
+
+impl Fault {
+    /// Whose machines it names.
+    pub fn seats(&self) -> impl Iterator<Item = Seat> + '_ {
+        let (seats, links, one) = match self {
+            Self::Crash { seats, .. } => (&seats[..], None, None),
+            Self::Cut { links, .. } => (&[][..], Some(links), None),
+            Self::Disk { at, .. } => (&[][..], None, Some(*at)),
+        };
+        let ends = links.into_iter().flatten().flat_map(|&(a, b)| [a, b]);
+        seats.iter().copied().chain(ends).chain(one)
+    }
 }
 
 /// A seed's plan.
@@ -128,6 +153,11 @@ impl Plan {
                 faults.push((at, draw_parting(&mut rng, &seating, twin)));
             }
         }
+        let mut disks = Rng::new(seed.rotate_left(23));
+        for _ in 0..disks.below(4) {
+            let at = Time(disks.below(healed.0));
+            faults.push((at, draw_disk(&mut disks, &seating, &cast)));
+        }
         let small = laggard || rng.permille(400);
         faults.sort_by_key(|(at, _)| *at);
         Self {
@@ -146,6 +176,24 @@ impl Plan {
             skew_ms_max: if rng.permille(700) { 200 } else { 900 },
             link_notice: rng.permille(600).then(|| Duration::from_millis(rng.range(0, 300))),
         }
+    }
+
+    /// Draws a plan in which nobody lies, but disks make trouble again and again, and those of the
+    /// faulty ones do other things than they say.
+    #[must_use]
+    pub fn draw_disks(seed: u64, n: u16) -> Self {
+        let mut plan = Self::draw_with(seed, n, &Deed::ALL, false);
+        let mut rng = Rng::new(seed.rotate_left(17));
+        plan.cast.liars.clear();
+        plan.cast.twins.clear();
+        let seating = Seating::new(n, &plan.cast.twins);
+        plan.faults.retain(|(_, fault)| fault.seats().all(|seat| seat.0 < n));
+        for _ in 0..rng.range(3, 10) {
+            let at = Time(rng.below(plan.healed.0));
+            plan.faults.push((at, draw_disk(&mut rng, &seating, &plan.cast)));
+        }
+        plan.faults.sort_by_key(|(at, _)| *at);
+        plan
     }
 
     /// A plan without any fault.
@@ -232,6 +280,26 @@ fn draw_fault(rng: &mut Rng, seating: &Seating, faulty: &BTreeSet<ReplicaId>) ->
             let mut side = BTreeSet::from([pick(rng)]);
             side.extend(all.iter().copied().filter(|_| !isolated && rng.permille(500)));
             Fault::Cut { links: between(&all, &side, rng.permille(700)), lasting }
+        }
+    }
+}
+
+/// Any disk may be slow, or full, or fail; only a faulty replica's does other things than it says.
+fn draw_disk(rng: &mut Rng, seating: &Seating, cast: &Cast) -> Fault {
+    let all: Vec<Seat> = seating.all().collect();
+    let faulty: Vec<Seat> = cast
+        .faulty
+        .iter()
+        .filter(|&&it| !cast.lies(it))
+        .map(|&replica| Seat::first(replica))
+        .collect();
+    let lasting = Duration::from_millis(rng.range(50, 3_000));
+    let lies = rng.permille(500);
+    match rng.pick(&faulty).copied().filter(|_| lies) {
+        Some(at) => Fault::Disk { at, trouble: DiskTrouble::draw_lie(rng), lasting },
+        None => {
+            let at = rng.pick(&all).copied().unwrap_or_default();
+            Fault::Disk { at, trouble: DiskTrouble::draw(rng), lasting }
         }
     }
 }

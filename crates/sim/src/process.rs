@@ -1,14 +1,21 @@
 //! One replica's process: the pipeline, its ledger, and the barrier of an fsync.
 //!
 //! Stands where the production driver stands, and keeps the same promise: nothing that follows a
-//! record leaves before the record is durable.
+//! record leaves before the record is durable. It does what that driver does when its disk fails: a
+//! full or read-only disk is waited for while nothing leaves, a snapshot or a certificate is put
+//! off, and everything else ends the process.
 
-use crate::cluster::Cluster;
+use crate::{
+    cluster::Cluster,
+    recovery::Opened,
+    trouble::{Halt, Trouble},
+    watch::{Place, Watch},
+};
 use quorate_crypto::{Forged, Inbound, Verifier, verify_batch};
 use quorate_ledger::{Log, LogReader, MemoryDisk, Snapshots, Wal};
-use quorate_protocol::pbft::Pbft;
+use quorate_protocol::{To, pbft::Pbft};
 use quorate_replica::{
-    Effect, Input, Message, Recovered, Replica, Reply, Snapshot, Submission, Ticket, Timer, sync,
+    Effect, Input, Message, Replica, Reply, Snapshot, Submission, Ticket, Timer, sync,
 };
 use quorate_types::{
     Batch, Digest, Index, LogItem, ReplicaId, Request, StableCertificate, Time, Wire,
@@ -22,8 +29,17 @@ pub type Sent = Message<<Engine as quorate_protocol::Protocol>::Message>;
 /// The names of timers.
 pub type TimerName = Timer<<Engine as quorate_protocol::Protocol>::Timer>;
 
-/// The largest record that a simulated log may hold, in bytes.
-const RECORD_MAX: usize = 1 << 26;
+/// How many snapshots wait at most while another is being saved. The next one is newer and as good.
+const SAVES_WAITING_MAX: usize = 1;
+
+/// About how many writes it takes to save a snapshot: its log, its chunks, its name.
+const SNAPSHOT_WRITES: u64 = 30;
+
+/// How far a group of records may have got: not written, not synced, or done.
+const GROUP_WRITES: u64 = 3;
+
+/// About how many writes another operation takes at most.
+const FRONT_WRITES: u64 = 24;
 
 /// What a process asks of the world.
 #[derive(Debug)]
@@ -31,7 +47,7 @@ pub enum Act {
     /// Deliver a message.
     Send {
         /// To whom.
-        to: quorate_protocol::To,
+        to: To,
         /// What.
         message: Box<Sent>,
     },
@@ -42,8 +58,12 @@ pub enum Act {
         /// When, from now.
         after: Option<std::time::Duration>,
     },
-    /// Call [`Process::synced`] when an fsync that starts now has ended.
-    Sync,
+    /// Call [`Process::worked`] when an operation of the disk that starts now has ended.
+    Work(Work),
+    /// Call [`Process::saved`] when a snapshot that is being saved from now on is on the disk.
+    Save,
+    /// Call [`Process::page`] when a page of the log has been read.
+    Page(PageOf),
     /// Answer a client.
     Reply {
         /// Which.
@@ -69,7 +89,44 @@ pub enum Act {
     /// A peer is accused.
     Accuse(quorate_protocol::Accusation),
     /// The process ended by itself.
-    Halt(String),
+    Halt(Halt),
+    /// The process dies here, because its [`Watch`] says so.
+    Die,
+}
+
+/// What keeps the disk busy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Work {
+    /// A write.
+    Write,
+    /// A write and an fsync.
+    Sync,
+    /// Nothing: there is no room, and it will be tried again.
+    Wait,
+}
+
+/// Which page of the log a peer asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct PageOf {
+    /// Who.
+    pub to: ReplicaId,
+    /// From which entry.
+    pub from: Index,
+    /// In the tree of so many.
+    pub size: u64,
+}
+
+/// What a process starts with.
+#[derive(Debug)]
+pub struct Birth {
+    /// The disk.
+    pub disk: MemoryDisk,
+    /// What tells this start from all others.
+    pub nonce: u64,
+    /// By how much its wall clock is off, in milliseconds.
+    pub skew_ms: i64,
+    /// Whether somebody counts what it does.
+    pub watch: Option<Box<Watch>>,
 }
 
 /// A running process.
@@ -85,11 +142,28 @@ pub struct Process {
     queue: VecDeque<Effect<Engine>>,
     /// What the last input led to, emptied: kept for its room.
     effects: Vec<Effect<Engine>>,
-    /// Records at the queue's front that the running fsync covers.
-    syncing: Option<usize>,
+    /// What the disk is busy with; nothing leaves meanwhile.
+    busy: Option<Busy>,
     /// How many effects at the queue's front may be carried out.
     released: usize,
+    /// Whether the disk has had its time for the effect at the queue's front.
+    waited: bool,
+    /// Snapshots that are being saved, or wait for it.
+    saving: VecDeque<Arc<Snapshot>>,
+    /// Whether writes that are not synced take time, too.
+    slow: bool,
     skew_ms: i64,
+    watch: Option<Box<Watch>>,
+    ended: bool,
+}
+
+/// What the disk is busy with.
+#[derive(Clone, Copy, Debug)]
+enum Busy {
+    /// A group of records, and how many effects at the queue's front it covers.
+    Group(usize),
+    /// The effect at the queue's front.
+    Front,
 }
 
 impl Process {
@@ -104,59 +178,52 @@ impl Process {
     /// Starts a process on what a disk holds.
     ///
     /// # Errors
-    /// Why it cannot start, as production would say.
+    /// Why it cannot start, as production would say; nothing if it died meanwhile. The watch, if
+    /// there is one, comes back.
     pub fn start(
         cluster: &Arc<Cluster>,
         me: ReplicaId,
-        disk: &MemoryDisk,
+        birth: Birth,
         now: Time,
-        nonce: u64,
-        skew_ms: i64,
         acts: &mut Vec<Act>,
-    ) -> Result<Self, String> {
-        let owner = cluster.owner(me);
-        let text = |error: &dyn std::fmt::Display| error.to_string();
-        let votes = Wal::open(disk.clone(), owner).map_err(|e| text(&e))?;
-        let log = Log::open(disk.clone(), owner).map_err(|e| text(&e))?.log;
-        let mut snapshots = Snapshots::new(disk.clone(), owner);
-        let reader = log.reader();
-        let snapshot = read_snapshot(&mut snapshots)?
-            .filter(|snapshot| snapshot.certificate.head.size <= log.size());
-        let base = snapshot.as_ref().map_or(1, |snapshot| snapshot.certificate.head.size);
-        let items = (base..log.size())
-            .map(|index| reader.item(Index(index)).map_err(|e| text(&e))?.ok_or("a hole".into()))
-            .collect::<Result<Vec<_>, String>>()?;
-        let certificate = newest_certificate(&reader)?;
-        let records = votes
-            .records
-            .iter()
-            .map(|record| Wire::from_wire(&record.bytes, RECORD_MAX).map_err(|e| text(&e)))
-            .collect::<Result<Vec<_>, String>>()?;
-        let recovered = Recovered {
-            records,
-            lost: !votes.existed,
-            log_size: log.size(),
-            snapshot,
-            items,
-            certificate,
-            nonce: quorate_proof::sha256(&nonce.to_be_bytes()),
+    ) -> Result<Self, (Option<Halt>, Option<Box<Watch>>)> {
+        let Birth { disk, nonce, skew_ms, mut watch } = birth;
+        let before = watch.as_mut().map(|watch| watch.begin(&disk));
+        let opened = Opened::open(cluster, me, &disk, nonce);
+        let dies = match (&mut watch, before) {
+            (Some(watch), Some(before)) => watch.end(Place::Start, &disk, before),
+            _ => false,
+        };
+        let Opened { wal, log, snapshots, recovered } = match opened {
+            Ok(opened) => opened,
+            Err(_) if dies => return Err((None, watch)),
+            Err(halt) => return Err((Some(halt), watch)),
         };
         let mut process = Self {
             me,
             cluster: cluster.clone(),
             verifier: cluster.verifier(),
             replica: cluster.replica(me),
-            wal: votes.wal,
+            wal,
             log,
             snapshots,
-            disk: disk.clone(),
+            disk,
             queue: VecDeque::new(),
             effects: Vec::new(),
-            syncing: None,
+            busy: None,
             released: 0,
+            waited: false,
+            saving: VecDeque::new(),
+            slow: false,
             skew_ms,
+            watch,
+            ended: false,
         };
-        process.handle(now, Input::Start(Box::new(recovered)), acts);
+        if dies {
+            process.end(Act::Die, acts);
+        } else {
+            process.handle(now, Input::Start(Box::new(recovered)), acts);
+        }
         Ok(process)
     }
 
@@ -235,116 +302,300 @@ impl Process {
         self.handle(now, Input::Timer(timer), acts);
     }
 
-    /// The fsync ended.
-    pub fn synced(&mut self, acts: &mut Vec<Act>) {
-        if let Some(covered) = self.syncing.take() {
-            if let Err(error) = self.wal.sync() {
-                acts.push(Act::Halt(error.to_string()));
-                return;
+    /// Says whether writes that are not synced take time, too.
+    pub fn set_crawling(&mut self, slow: bool) {
+        self.slow = slow;
+    }
+
+    /// What the disk was busy with has ended, or is to be tried again.
+    pub fn worked(&mut self, acts: &mut Vec<Act>) {
+        match self.busy.take() {
+            Some(Busy::Group(covered)) => {
+                let synced = self.watched(Place::Persist, |it| Ok(it.wal.sync()?));
+                if !self.succeeded(synced, Busy::Group(covered), acts) {
+                    return;
+                }
+                self.released = covered;
             }
-            self.released = covered;
+            Some(Busy::Front) => self.waited = true,
+            None => {}
         }
         self.flush(acts);
+    }
+
+    /// The snapshot whose turn it was is on the disk: what production does on a thread of its own.
+    pub fn saved(&mut self, acts: &mut Vec<Act>) {
+        let Some(snapshot) = self.saving.pop_front() else { return };
+        match self.save(&snapshot) {
+            Ok(()) => acts.push(Act::Saved(snapshot.certificate.clone())),
+            // The one before still stands, and the write-ahead log is kept above it.
+            Err(Trouble::NoRoom) => {}
+            Err(Trouble::Fatal(halt)) => return self.end(Act::Halt(halt), acts),
+            Err(Trouble::Dies) => return self.end(Act::Die, acts),
+        }
+        if !self.saving.is_empty() {
+            acts.push(Act::Save);
+        }
+    }
+
+    fn save(&mut self, snapshot: &Snapshot) -> Result<(), Trouble> {
+        self.watched(Place::Snapshot, |it| {
+            it.log.sync()?;
+            let (manifest, chunks) = (snapshot.manifest(), snapshot.chunks());
+            Ok(it.snapshots.save(snapshot.slot(), &manifest, chunks)?)
+        })
+    }
+
+    /// A page was read from the disk, if it could be.
+    pub fn page(&mut self, page: PageOf, acts: &mut Vec<Act>) {
+        let reader = self.log.reader();
+        let item = |index| reader.item(index).ok().flatten();
+        let path = |index, size| reader.path(index, size).ok().flatten();
+        if let Some(read) = sync::page(page.from, page.size, item, path) {
+            let message = Message::Sync(quorate_replica::message::Sync::Page(read));
+            self.send(To::One(page.to), Box::new(message), acts);
+        }
+    }
+
+    /// Gives back who watched it.
+    pub fn take_watch(&mut self) -> Option<Box<Watch>> {
+        self.watch.take()
+    }
+
+    /// Dies with operations under way: the disk carries out so many more writes, drawn from these
+    /// two numbers, as it would have anyway.
+    pub fn die(&mut self, of_snapshot: u64, of_front: u64) {
+        self.watch = None;
+        if let Some(snapshot) = self.saving.pop_front() {
+            self.disk.stop_after(of_snapshot % SNAPSHOT_WRITES);
+            let _ = self.save(&snapshot);
+        }
+        match (self.busy, self.queue.pop_front()) {
+            (Some(Busy::Group(_)), _) => {
+                self.disk.stop_after(of_front % GROUP_WRITES);
+                let _ = self.wal.sync();
+            }
+            (Some(Busy::Front), Some(effect)) => {
+                self.disk.stop_after(of_front % FRONT_WRITES);
+                let _ = self.store(&effect);
+            }
+            _ => {}
+        }
+        self.ended = true;
     }
 
     fn handle(&mut self, now: Time, input: Input<Engine>, acts: &mut Vec<Act>) {
+        if self.ended {
+            return;
+        }
         let clock = Cluster::clock(now, self.skew_ms);
         self.replica.handle(now, clock, input, &mut self.effects);
-        self.queue.extend(self.effects.drain(..));
+        for effect in self.effects.drain(..) {
+            match effect {
+                Effect::Timer { timer, after } => acts.push(Act::Timer { timer, after }),
+                Effect::Accuse(accusation) => acts.push(Act::Accuse(accusation)),
+                Effect::Ready(ready) => acts.push(Act::Ready(ready)),
+                Effect::View { .. } => {}
+                effect => self.queue.push_back(effect),
+            }
+        }
         self.flush(acts);
     }
 
-    /// Carries out effects up to the first record that is not durable, and sees to an fsync.
+    /// Carries out effects up to the first that the disk needs time for, and sees to that.
     fn flush(&mut self, acts: &mut Vec<Act>) {
-        while let Some(effect) = self.queue.front() {
+        while !self.ended
+            && self.busy.is_none()
+            && let Some(effect) = self.queue.pop_front()
+        {
             let durable = self.released > 0;
             if matches!(effect, Effect::Persist { .. }) && !durable {
-                break;
+                self.queue.push_front(effect);
+                return self.begin_group(acts);
             }
-            let Some(effect) = self.queue.pop_front() else { break };
-            self.released = self.released.saturating_sub(1);
-            if durable && matches!(effect, Effect::Note { .. }) {
-                continue;
+            if let Some(work) = self.takes_time(&effect).filter(|_| !self.waited) {
+                self.queue.push_front(effect);
+                self.busy = Some(Busy::Front);
+                return acts.push(Act::Work(work));
             }
-            if let Err(reason) = self.carry_out(effect, acts) {
-                acts.push(Act::Halt(reason));
-                self.queue.clear();
-                return;
-            }
-        }
-        if self.queue.is_empty() || self.syncing.is_some() {
-            return;
-        }
-        let mut last = 0;
-        for (place, effect) in self.queue.iter().enumerate() {
-            if let Effect::Persist { slot, record } | Effect::Note { slot, record } = effect {
-                if let Err(error) = self.wal.append(*slot, &record.to_wire()) {
-                    acts.push(Act::Halt(error.to_string()));
+            // A note of a group that was synced is in the log already.
+            if !(durable && matches!(effect, Effect::Note { .. })) {
+                let stored = self.store(&effect);
+                if matches!(stored, Err(Trouble::NoRoom)) {
+                    self.queue.push_front(effect);
+                    self.succeeded(stored, Busy::Front, acts);
                     return;
                 }
-                last = place + 1;
+                if !self.succeeded(stored, Busy::Front, acts) {
+                    return;
+                }
+                self.let_out(effect, acts);
             }
+            self.waited = false;
+            self.released = self.released.saturating_sub(1);
         }
-        self.syncing = Some(last);
-        acts.push(Act::Sync);
     }
 
-    fn carry_out(&mut self, effect: Effect<Engine>, acts: &mut Vec<Act>) -> Result<(), String> {
-        let text = |error: &dyn std::fmt::Display| error.to_string();
-        match effect {
-            Effect::Persist { .. } | Effect::View { .. } => {}
-            Effect::Ready(ready) => acts.push(Act::Ready(ready)),
-            Effect::Note { slot, record } => {
-                self.wal.append(slot, &record.to_wire()).map_err(|e| text(&e))?;
-            }
-            Effect::Rejoined => {
-                self.log.sync().map_err(|e| text(&e))?;
-                self.wal.rejoined().map_err(|e| text(&e))?;
-            }
-            Effect::Forget { below } => {
-                self.log.sync().map_err(|e| text(&e))?;
-                self.wal.rotate(below).map_err(|e| text(&e))?;
-            }
-            Effect::Append { from, items } => {
-                if from.0 != self.log.size() {
-                    return Err(format!(
-                        "append at {from}, but the log ends at {}",
-                        self.log.size()
-                    ));
+    /// Appends the records up to the next change of segments, which counts those before it and
+    /// after it differently, and sees to one sync for all of them.
+    fn begin_group(&mut self, acts: &mut Vec<Act>) {
+        let mut last = 0;
+        for (place, effect) in self.queue.iter().enumerate() {
+            match effect {
+                Effect::Forget { .. } | Effect::Rejoined => break,
+                Effect::Persist { slot, record } | Effect::Note { slot, record } => {
+                    if let Err(error) = self.wal.append(*slot, &record.to_wire()) {
+                        let halt = Halt::new(error.code(), error);
+                        return self.end(Act::Halt(halt), acts);
+                    }
+                    last = place + 1;
                 }
-                self.log.append(&items).map_err(|e| text(&e))?;
-                acts.push(Act::Appended { from, items });
+                _ => {}
             }
-            Effect::Truncate { size } => self.log.truncate_to(size).map_err(|e| text(&e))?,
-            Effect::Certify(certificate) => {
-                self.log.put_certificate(&certificate).map_err(|e| text(&e))?;
-                acts.push(Act::Certified(certificate));
-            }
-            Effect::Snapshot(snapshot) => {
-                self.log.sync().map_err(|e| text(&e))?;
-                let (manifest, chunks) = (snapshot.manifest(), snapshot.chunks());
-                self.snapshots.save(snapshot.slot(), &manifest, chunks).map_err(|e| text(&e))?;
-                acts.push(Act::Saved(snapshot.certificate.clone()));
-            }
-            Effect::Send { to, message } => {
-                acts.push(Act::Send { to, message: Box::new(message) });
-            }
-            Effect::SendPage { to, from, size } => {
-                let reader = self.log.reader();
-                let item = |index| reader.item(index).ok().flatten();
-                let path = |index, size| reader.path(index, size).ok().flatten();
-                if let Some(page) = sync::page(from, size, item, path) {
-                    let message =
-                        Box::new(Message::Sync(quorate_replica::message::Sync::Page(page)));
-                    acts.push(Act::Send { to: quorate_protocol::To::One(to), message });
-                }
-            }
-            Effect::Timer { timer, after } => acts.push(Act::Timer { timer, after }),
-            Effect::Reply { ticket, reply } => acts.push(Act::Reply { ticket, reply }),
-            Effect::Accuse(accusation) => acts.push(Act::Accuse(accusation)),
-            Effect::Halt(reason) => return Err(reason),
         }
-        Ok(())
+        self.busy = Some(Busy::Group(last));
+        acts.push(Act::Work(Work::Sync));
+    }
+
+    /// What the disk has to do for an effect, if that takes noticeable time.
+    fn takes_time(&self, effect: &Effect<Engine>) -> Option<Work> {
+        match effect {
+            Effect::Forget { .. } | Effect::Rejoined => Some(Work::Sync),
+            Effect::Append { .. } | Effect::Certify(_) | Effect::Truncate { .. } => {
+                self.slow.then_some(Work::Write)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether an operation succeeded. If there was no room, `busy` will be tried again.
+    fn succeeded(&mut self, done: Result<(), Trouble>, busy: Busy, acts: &mut Vec<Act>) -> bool {
+        match done {
+            Ok(()) => return true,
+            Err(Trouble::NoRoom) => {
+                self.busy = Some(busy);
+                acts.push(Act::Work(Work::Wait));
+            }
+            Err(Trouble::Fatal(halt)) => self.end(Act::Halt(halt), acts),
+            Err(Trouble::Dies) => self.end(Act::Die, acts),
+        }
+        false
+    }
+
+    fn end(&mut self, how: Act, acts: &mut Vec<Act>) {
+        self.ended = true;
+        self.queue.clear();
+        acts.push(how);
+    }
+
+    /// Does what an effect does to the disk.
+    fn store(&mut self, effect: &Effect<Engine>) -> Result<(), Trouble> {
+        match effect {
+            Effect::Note { slot, record } => {
+                self.wal.append(*slot, &record.to_wire())?;
+                self.pass(Place::Note)
+            }
+            Effect::Rejoined => self.watched(Place::Rejoined, |it| {
+                it.log.sync()?;
+                Ok(it.wal.rejoined()?)
+            }),
+            Effect::Forget { below } => self.watched(Place::Forget, |it| {
+                it.log.sync()?;
+                Ok(it.wal.rotate(*below)?)
+            }),
+            Effect::Append { from, items } => {
+                let size = self.log.size();
+                if from.0 != size {
+                    let reason = format!("the log has {size} entries, and is to go on at {from}");
+                    return Err(Trouble::Fatal(Halt::new("log-gap", reason)));
+                }
+                self.watched(Place::Append, |it| Ok(it.log.append(items)?))
+            }
+            Effect::Truncate { size } => self.watched(Place::Truncate, |it| {
+                it.log.truncate_to(*size).map_err(|error| {
+                    let halt = Halt::new(error.code(), &error);
+                    Trouble::from(error).at_once(halt)
+                })
+            }),
+            Effect::Certify(certificate) => self.watched(Place::Certify, |it| {
+                match it.log.put_certificate(certificate) {
+                    Err(error) if error.is_fatal() => Err(error.into()),
+                    // The next certificate covers this one's entries too.
+                    _ => Ok(()),
+                }
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does what an effect does beside that.
+    fn let_out(&mut self, effect: Effect<Engine>, acts: &mut Vec<Act>) {
+        match effect {
+            Effect::Append { from, items } => acts.push(Act::Appended { from, items }),
+            Effect::Certify(certificate) => acts.push(Act::Certified(certificate)),
+            // One that finds others waiting is passed over.
+            Effect::Snapshot(snapshot) if self.saving.len() <= SAVES_WAITING_MAX => {
+                self.saving.push_back(snapshot);
+                if self.saving.len() == 1 {
+                    acts.push(Act::Save);
+                }
+            }
+            Effect::Send { to, message } => self.send(to, Box::new(message), acts),
+            Effect::SendPage { to, from, size } => acts.push(Act::Page(PageOf { to, from, size })),
+            Effect::Reply { ticket, reply } => {
+                acts.push(Act::Reply { ticket, reply });
+                if self.pass(Place::Reply).is_err() {
+                    self.end(Act::Die, acts);
+                }
+            }
+            Effect::Halt(reason) => self.end(Act::Halt(Halt::new("halted", reason)), acts),
+            _ => {}
+        }
+    }
+
+    /// Sends, and dies in the midst of it if the watch says so.
+    fn send(&mut self, to: To, message: Box<Sent>, acts: &mut Vec<Act>) {
+        let Some(watch) = &mut self.watch else {
+            return acts.push(Act::Send { to, message });
+        };
+        let me = self.me;
+        let mut receivers: Vec<ReplicaId> = match &to {
+            To::All => self.cluster.committee.replicas().collect(),
+            To::Group(group) => group.to_vec(),
+            To::One(one) => vec![*one],
+        };
+        receivers.retain(|&receiver| receiver != me);
+        let (reached, dies) = watch.pass(Place::Send, receivers.len() as u64);
+        receivers.truncate(usize::try_from(reached).unwrap_or(usize::MAX));
+        acts.push(Act::Send { to: To::Group(receivers.into()), message });
+        if dies {
+            self.end(Act::Die, acts);
+        }
+    }
+
+    /// Passes a place at which a watched process may die.
+    fn pass(&mut self, place: Place) -> Result<(), Trouble> {
+        match &mut self.watch {
+            Some(watch) => match watch.pass(place, 1).1 {
+                true => Err(Trouble::Dies),
+                false => Ok(()),
+            },
+            None => Ok(()),
+        }
+    }
+
+    /// Carries out operations of the disk, at each of which a watched process may die.
+    fn watched(
+        &mut self,
+        place: Place,
+        operation: impl FnOnce(&mut Self) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let Some(before) = self.watch.as_mut().map(|watch| watch.begin(&self.disk)) else {
+            return operation(self);
+        };
+        let done = operation(self);
+        let dies = self.watch.as_mut().is_some_and(|it| it.end(place, &self.disk, before));
+        if dies { Err(Trouble::Dies) } else { done }
     }
 
     /// The hash of the replicated state, to compare replicas with.
@@ -353,22 +604,4 @@ impl Process {
         let record = self.replica.execution()?.record();
         Some((record.slot, quorate_proof::state_digest(record)))
     }
-}
-
-fn read_snapshot(snapshots: &mut Snapshots<MemoryDisk>) -> Result<Option<Arc<Snapshot>>, String> {
-    let newest = snapshots.newest().map_err(|e| e.to_string())?.snapshot;
-    let Some(saved) = newest else { return Ok(None) };
-    let chunks = (0..saved.chunks())
-        .map(|n| saved.chunk(n).map_err(|e| e.to_string())?.ok_or("a chunk is missing".to_owned()))
-        .collect::<Result<Vec<_>, String>>()?;
-    let snapshot = Snapshot::read(saved.manifest(), &chunks).map_err(|e| e.to_string())?;
-    Ok(Some(Arc::new(snapshot)))
-}
-
-/// The newest certificate whose head lies within the log.
-fn newest_certificate(
-    reader: &LogReader<MemoryDisk>,
-) -> Result<Option<Arc<StableCertificate>>, String> {
-    let newest = reader.newest_certificate().map_err(|e| e.to_string())?;
-    Ok(newest.filter(|certificate| certificate.head.size <= reader.size()).map(Arc::new))
 }

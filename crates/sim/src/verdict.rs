@@ -5,7 +5,7 @@ use crate::{
     check::{self, Trace},
     linear::{self, Beside, Judged},
     outcome::mix,
-    process::{Act, Process},
+    process::{Act, Birth, Process},
     seat::Seat,
     violation::{Check, Violation},
     world::World,
@@ -81,6 +81,7 @@ impl World {
         let (mut logs, mut invented) = (Vec::new(), Vec::new());
         let (mut ends, mut states, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
         for at in self.seating.all() {
+            self.tell_struck(at);
             let machine = &self.machines[at.position()];
             if let Some(adversary) = &machine.adversary {
                 invented.extend_from_slice(adversary.invented());
@@ -90,7 +91,7 @@ impl World {
                 continue;
             }
             let Some(process) = &machine.process else { continue };
-            if self.lies(self.who(at)) {
+            if !self.is_sound(at) {
                 continue;
             }
             let (log, name) = (process.log(), self.name(at));
@@ -160,15 +161,18 @@ impl World {
         for seat in self.seating.all() {
             let at = self.who(seat);
             let Some(process) = &self.machines[seat.position()].process else { continue };
-            if self.lies(at) {
+            if !self.is_sound(seat) {
                 continue;
             }
             let (disk, mut acts) = (process.disk().crash(seed), Vec::new());
-            let started = Process::start(&self.cluster, at, &disk, self.now, seed, 0, &mut acts);
+            let birth = Birth { disk, nonce: seed, skew_ms: 0, watch: None };
+            let started = Process::start(&self.cluster, at, birth, self.now, &mut acts);
             let halted = acts.iter().find_map(|act| match act {
-                Act::Halt(reason) => Some(reason.clone()),
+                Act::Halt(halt) => Some(halt.to_string()),
                 _ => None,
             });
+            let died = || "it died".to_owned();
+            let started = started.map_err(|(halt, _)| halt.map_or_else(died, |it| it.to_string()));
             match (started, halted) {
                 (Ok(process), None) => {
                     self.outcome.check("restarts");

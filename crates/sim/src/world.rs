@@ -7,14 +7,16 @@ use crate::{
     check::Trace,
     client::{Client, Operation},
     cluster::Cluster,
+    disks::{Disks, Drive},
     journal::Journal,
     network::Network,
     outcome::{Outcome, mix},
     plan::{Fault, Plan},
-    process::{Act, Process, Sent, TimerName},
+    process::{Act, Birth, PageOf, Process, Sent, TimerName, Work},
     rng::Rng,
     seat::{Seat, Seating},
     violation::{Check, Failure, Violation},
+    watch::Watch,
     witness::{self, Witness},
 };
 use quorate_crypto::Verifier;
@@ -33,7 +35,11 @@ use std::{
 pub(crate) enum Event {
     Deliver { from: Seat, to: Seat, message: Arc<Sent> },
     Timer { at: Seat, life: u64, timer: TimerName, armed: u64 },
-    Synced { at: Seat, life: u64 },
+    Worked { at: Seat, life: u64 },
+    Saved { at: Seat, life: u64 },
+    Page { at: Seat, life: u64, page: PageOf },
+    Relieve { at: Seat },
+    Empty { at: Seat },
     Fault(Fault),
     Start { at: Seat },
     Mend { links: BTreeSet<(Seat, Seat)> },
@@ -73,9 +79,12 @@ impl PartialEq for Scheduled {
 }
 
 pub(crate) struct Machine {
-    disk: MemoryDisk,
+    pub(crate) disk: MemoryDisk,
+    pub(crate) drive: Drive,
     pub(crate) process: Option<Process>,
-    life: u64,
+    pub(crate) life: u64,
+    /// Counts what the processes here do, while none runs.
+    pub(crate) watch: Option<Box<Watch>>,
     armed: BTreeMap<TimerName, u64>,
     skew_ms: i64,
     pub(crate) ready: bool,
@@ -106,6 +115,7 @@ pub(crate) struct World {
     pub(crate) probing: bool,
     witness: Witness,
     pub(crate) canon: Canon,
+    pub(crate) disks: Disks,
     pub(crate) rng: Rng,
     pub(crate) outcome: Outcome,
     /// What happens, in words, where somebody will read it.
@@ -121,16 +131,42 @@ pub fn run(plan: Plan) -> Outcome {
 /// Runs a plan to its end, and gives what the checks at the end read, too.
 #[must_use]
 pub fn record(plan: Plan) -> (Outcome, Trace) {
+    let (outcome, trace, _) = play(plan, None);
+    (outcome, trace)
+}
+
+/// Runs a plan to its end and counts what one replica does; perhaps it dies in the midst of it.
+pub(crate) fn run_watched(plan: Plan, watching: Watching) -> (Outcome, Watch) {
+    let (outcome, _, watch) = play(plan, Some(watching));
+    (outcome, watch)
+}
+
+/// Whom somebody counts, and how it dies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watching {
+    pub(crate) at: Seat,
+    /// After how many places, if ever.
+    pub(crate) limit: Option<u64>,
+    /// Whether its machine loses power.
+    pub(crate) power: bool,
+    /// What of it survives, and how long it is down.
+    pub(crate) seed: u64,
+}
+
+fn play(plan: Plan, watching: Option<Watching>) -> (Outcome, Trace, Watch) {
     let tuning = plan.tuning;
     match World::of(plan) {
         Ok(mut world) => {
+            world.watch(watching);
             let trace = world.play();
-            (world.outcome, trace)
+            let watch = world.unwatch();
+            (world.outcome, trace, watch)
         }
         Err(failure) => {
             let (logs, history, invented) = (Vec::new(), Vec::new(), Vec::new());
             let trace = Trace { logs, history, invented, tuning };
-            (Outcome { failures: vec![failure], ..Outcome::default() }, trace)
+            let outcome = Outcome { failures: vec![failure], ..Outcome::default() };
+            (outcome, trace, Watch::default())
         }
     }
 }
@@ -155,7 +191,7 @@ impl World {
     }
 
     fn new(cluster: Cluster, plan: Plan) -> Self {
-        let tuning = plan.tuning;
+        let (tuning, seed) = (plan.tuning, plan.seed);
         let cluster = Arc::new(cluster);
         let mut rng = Rng::new(plan.seed ^ 0x5157_4f52_4154_4531);
         let seating = Seating::new(plan.n, &plan.cast.twins);
@@ -182,6 +218,7 @@ impl World {
             probing: false,
             witness: Witness::default(),
             canon: Canon::new(tuning),
+            disks: Disks::new(Rng::new(seed ^ 0x6469_736b)),
             rng,
             outcome: Outcome::default(),
             journal: None,
@@ -265,15 +302,20 @@ impl World {
                 }
                 self.carry_out(at, &mut acts);
             }
-            Event::Synced { at, life } => {
-                let machine = &mut self.machines[at.position()];
-                if machine.life == life
-                    && let Some(process) = &mut machine.process
-                {
-                    process.synced(&mut acts);
-                }
+            Event::Worked { at, life } => {
+                self.alive(at, life, |process| process.worked(&mut acts));
                 self.carry_out(at, &mut acts);
             }
+            Event::Saved { at, life } => {
+                self.alive(at, life, |process| process.saved(&mut acts));
+                self.carry_out(at, &mut acts);
+            }
+            Event::Page { at, life, page } => {
+                self.alive(at, life, |process| process.page(page, &mut acts));
+                self.carry_out(at, &mut acts);
+            }
+            Event::Relieve { at } => self.relieve(at),
+            Event::Empty { at } => self.empty(at),
             Event::Fault(fault) => self.inflict(fault),
             Event::Start { at } => self.start(at),
             Event::Mend { links } => {
@@ -300,22 +342,28 @@ impl World {
     fn start(&mut self, at: Seat) {
         let (who, nonce) = (self.who(at), self.rng.draw());
         let mut acts = Vec::new();
-        let machine = &mut self.machines[at.position()];
-        if machine.process.is_some() {
+        if self.machines[at.position()].process.is_some() || self.is_reading(at) {
             return;
         }
+        let machine = &mut self.machines[at.position()];
         machine.life += 1;
         machine.armed.clear();
-        let (disk, skew) = (machine.disk.clone(), machine.skew_ms);
-        match Process::start(&self.cluster, who, &disk, self.now, nonce, skew, &mut acts) {
-            Ok(process) => {
+        let (disk, skew_ms) = (machine.disk.clone(), machine.skew_ms);
+        let birth = Birth { disk, nonce, skew_ms, watch: machine.watch.take() };
+        match Process::start(&self.cluster, who, birth, self.now, &mut acts) {
+            Ok(mut process) => {
                 (machine.voted, machine.transfer) = (process.replica().may_vote(), None);
+                process.set_crawling(machine.drive.crawls());
                 machine.process = Some(process);
+                self.show_log(at);
                 self.carry_out(at, &mut acts);
             }
-            Err(_) if self.lies(who) => {}
-            Err(reason) => {
-                self.fail(Check::Running.broken(format!("{who} cannot start: {reason}")));
+            Err((halt, watch)) => {
+                machine.watch = watch;
+                match halt {
+                    Some(halt) => self.refused(at, &halt),
+                    None => self.dies(at),
+                }
             }
         }
     }
@@ -329,22 +377,15 @@ impl World {
                     (false, false) => "crash",
                 });
                 for at in seats {
-                    let seed = self.rng.draw();
-                    let machine = &mut self.machines[at.position()];
-                    machine.process = None;
-                    machine.ready = false;
-                    machine.life += 1;
-                    machine.disk = match (empty, power) {
-                        (true, _) => MemoryDisk::new(),
-                        (false, true) => machine.disk.crash(seed),
-                        (false, false) => machine.disk.fork(),
-                    };
+                    match empty {
+                        true => self.lose_disk(at),
+                        false => self.kill(at, power),
+                    }
                     let up = self.now.plus(down).min(self.plan.healed.max(self.now));
                     self.schedule(up, Event::Start { at });
-                    let links = self.seating.all().map(|other| (other, at)).collect();
-                    self.notice(&links, false);
                 }
             }
+            Fault::Disk { at, trouble, lasting } => self.trouble(at, trouble, lasting),
             Fault::Cut { links, lasting } => {
                 self.outcome.inject("cut");
                 self.network.cut.extend(links.iter().copied());
@@ -355,7 +396,7 @@ impl World {
     }
 
     /// Tells both ends that the links between them broke or came back, where anybody tells them.
-    fn notice(&mut self, links: &BTreeSet<(Seat, Seat)>, up: bool) {
+    pub(crate) fn notice(&mut self, links: &BTreeSet<(Seat, Seat)>, up: bool) {
         let Some(after) = self.plan.link_notice else { return };
         let both = links.iter().flat_map(|&(a, b)| [(a, b), (b, a)]);
         let pairs: BTreeSet<_> = both.map(|(at, peer)| (at, self.who(peer))).collect();
@@ -367,8 +408,17 @@ impl World {
         }
     }
 
+    /// Has a process do something, if it is the one that was meant.
+    fn alive(&mut self, at: Seat, life: u64, act: impl FnOnce(&mut Process)) {
+        let machine = &mut self.machines[at.position()];
+        if let Some(process) = machine.process.as_mut().filter(|_| machine.life == life) {
+            act(process);
+        }
+    }
+
     /// Ends everything that the plan lets end.
     fn heal(&mut self) {
+        self.heal_disks();
         let cut = self.network.cut.clone();
         self.network.heal();
         self.notice(&cut, true);
@@ -387,6 +437,11 @@ impl World {
     /// afterwards.
     pub(crate) fn lies(&self, who: ReplicaId) -> bool {
         self.plan.cast.lies(who)
+    }
+
+    /// Whether what is said at a seat is what its replica thinks and what it has on its disk.
+    pub(crate) fn is_sound(&self, at: Seat) -> bool {
+        !self.lies(self.who(at)) && !self.disks.lies(at)
     }
 
     /// Whose seat it is.
@@ -431,13 +486,20 @@ impl World {
                         }
                     }
                 }
-                Act::Sync => {
-                    let most = u64::try_from(self.plan.fsync_max.as_nanos()).unwrap_or(1);
-                    let took = Duration::from_nanos(self.rng.below(most) + 1);
-                    self.schedule(self.now.plus(took), Event::Synced { at, life });
+                Act::Work(work) => {
+                    let took = self.working(at, work);
+                    self.schedule(self.now.plus(took), Event::Worked { at, life });
+                }
+                Act::Save => {
+                    let took = self.working(at, Work::Sync) + self.working(at, Work::Sync);
+                    self.schedule(self.now.plus(took), Event::Saved { at, life });
+                }
+                Act::Page(page) => {
+                    let took = self.reading(at);
+                    self.schedule(self.now.plus(took), Event::Page { at, life, page });
                 }
                 Act::Reply { ticket, reply } => self.reply(at, ticket, reply),
-                Act::Accuse(accusation) => self.accused(self.who(at), &accusation),
+                Act::Accuse(accusation) => self.accused(at, &accusation),
                 Act::Forged(forged) if self.lies(forged.via) => {
                     self.outcome.check("forged-refused")
                 }
@@ -445,7 +507,8 @@ impl World {
                     let reason = format!("{} was sent a forgery: {forged:?}", self.name(at));
                     self.fail(Check::Signatures.broken(reason));
                 }
-                Act::Halt(reason) => self.halt(at, &reason),
+                Act::Halt(halt) => self.halted(at, &halt),
+                Act::Die => self.dies(at),
             }
         }
     }
@@ -467,26 +530,13 @@ impl World {
         }
     }
 
-    /// A process ends by itself. A twin's is started again: its operator knows no better.
-    fn halt(&mut self, at: Seat, reason: &str) {
-        let who = self.who(at);
-        if !self.lies(who) {
-            return self.fail(Check::Running.broken(format!("{who} halts: {reason}")));
-        }
-        let machine = &mut self.machines[at.position()];
-        machine.process = None;
-        machine.life += 1;
-        if self.plan.cast.twins.contains(&who) {
-            self.outcome.inject("twin-halted");
-            let again = Duration::from_millis(self.rng.range(1, 1_000));
-            self.schedule(self.now.plus(again), Event::Start { at });
-        }
-    }
-
     /// What a correct replica appends must be what all others have there.
     fn appended(&mut self, at: Seat, from: Index, items: &[LogItem]) {
-        if self.lies(self.who(at)) {
+        if !self.is_sound(at) {
             return;
+        }
+        if from.0 > self.canon.size() {
+            self.show_log(at);
         }
         let liars = self.machines.iter().filter_map(|machine| machine.adversary.as_ref());
         let invented = liars.flat_map(|adversary| adversary.invented());
@@ -494,9 +544,24 @@ impl World {
         self.hold(at, appended);
     }
 
+    /// Shows what a process has on its disk and nobody saw it append: it died meanwhile, or its
+    /// disk was not to be trusted then.
+    fn show_log(&mut self, at: Seat) {
+        let Some(process) = &self.machines[at.position()].process else { return };
+        let (log, from) = (process.log(), self.canon.size());
+        let unseen: Vec<LogItem> =
+            (from..log.size()).map_while(|place| log.item(Index(place)).ok().flatten()).collect();
+        if self.is_sound(at) && !unseen.is_empty() {
+            let liars = self.machines.iter().filter_map(|machine| machine.adversary.as_ref());
+            let invented = liars.flat_map(|adversary| adversary.invented());
+            let shown = self.canon.appended(Index(from), &unseen, invented);
+            self.hold(at, shown);
+        }
+    }
+
     /// What a correct replica keeps a certificate of must be the log.
     fn certified(&mut self, at: Seat, certificate: &StableCertificate) {
-        if !self.lies(self.who(at)) {
+        if self.is_sound(at) {
             let certified = self.canon.certified(certificate);
             self.hold(at, certified);
         }
@@ -520,11 +585,12 @@ impl World {
         }
     }
 
-    fn accused(&mut self, by: ReplicaId, accusation: &Accusation) {
-        if self.lies(by) {
+    fn accused(&mut self, at: Seat, accusation: &Accusation) {
+        let (by, accused) = (self.who(at), accusation.replica);
+        if !self.is_sound(at) {
             return;
         }
-        let lies = self.lies(accusation.replica);
+        let lies = self.lies(accused) || self.disks.ever_lied(accused);
         match witness::accused(&self.cluster, &self.verifier, accusation, lies) {
             Ok(evidence) => {
                 *self.outcome.accusations.entry(accusation.charge).or_default() += 1;
@@ -558,7 +624,7 @@ impl World {
             }
             (Some(_), _) => parcels(&receivers, message),
             (None, _) => {
-                if !self.lies(from) {
+                if self.is_sound(at) {
                     let signed = match &message {
                         Message::Cosign(cosign) => self.canon.signed(&cosign.head),
                         _ => Ok(()),
@@ -607,8 +673,10 @@ impl Machine {
         });
         Self {
             disk: MemoryDisk::new(),
+            drive: Drive::default(),
             process: None,
             life: 0,
+            watch: None,
             armed: BTreeMap::new(),
             skew_ms: plan.cast.clocks.get(&replica).copied().unwrap_or(sound),
             ready: false,

@@ -47,8 +47,8 @@ impl Fault {
 }
 
 /// How often something really went wrong, by its name: [`Fault::name`], and `disk-full`,
-/// `disk-read-only` (operations that were refused), `disk-rot` (bits), `disk-torn` (crashes that
-/// changed bytes that a process had seen).
+/// `disk-read-only` (operations that were refused), `fsync-ignored`, `disk-rot` (bits), `disk-torn`
+/// (crashes that changed bytes that a process had seen).
 pub type Struck = BTreeMap<&'static str, u64>;
 
 /// What is to go wrong.
@@ -56,6 +56,7 @@ pub type Struck = BTreeMap<&'static str, u64>;
 pub(super) struct Faults {
     pub(super) room: Option<u64>,
     pub(super) read_only: bool,
+    pub(super) ignores_syncs: bool,
     pub(super) writes_until_stop: Option<u64>,
     /// Of each planned fault, how many operations of its kind succeed before it.
     pub(super) planned: BTreeMap<Fault, u64>,

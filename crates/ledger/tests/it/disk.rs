@@ -141,6 +141,21 @@ fn a_write_that_is_lost_holds_zeros_and_one_that_is_forgotten_is_gone_after_the_
 const FORGETFUL: [&str; 2] = ["disk-forgotten-write", "disk-lost-write"];
 
 #[test]
+fn a_sync_that_is_ignored_makes_nothing_durable_until_one_is_not() {
+    let disk = MemoryDisk::new();
+    disk.append("f", b"one").unwrap();
+    disk.sync("f").unwrap();
+    disk.ignore_syncs(true);
+    disk.append("f", b"two").unwrap();
+    disk.sync("f").unwrap();
+    assert_eq!(disk.take_struck(), [("fsync-ignored", 1)].into());
+    assert!((0..40).any(|seed| disk.crash(seed).bytes("f").unwrap() == b"one"));
+    disk.ignore_syncs(false);
+    disk.sync("f").unwrap();
+    assert!((0..40).all(|seed| disk.crash(seed).bytes("f").unwrap() == b"onetwo"));
+}
+
+#[test]
 fn a_misdirected_write_lies_over_others_and_not_where_it_belongs() {
     let mut places = std::collections::BTreeSet::new();
     for n in 0..60 {

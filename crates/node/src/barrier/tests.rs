@@ -2,7 +2,10 @@ use super::*;
 use quorate_ledger::{DiskError, MemoryDisk, Owner};
 use quorate_types::{Chain, ReplicaId};
 use std::{
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::{
+        atomic::AtomicBool,
+        mpsc::{Receiver, Sender, channel},
+    },
     time::Duration,
 };
 
@@ -58,6 +61,7 @@ struct Seen {
     released: Mutex<Sender<u32>>,
     halted: Mutex<Sender<&'static str>>,
     log_syncs: AtomicU64,
+    log_broken: AtomicBool,
 }
 
 impl Outlet<u32> for Seen {
@@ -65,8 +69,9 @@ impl Outlet<u32> for Seen {
         self.released.lock().unwrap().send(action).unwrap();
     }
 
-    fn sync_log(&self) {
+    fn sync_log(&self) -> bool {
         self.log_syncs.fetch_add(1, Relaxed);
+        !self.log_broken.load(Relaxed)
     }
 
     fn halt(&self, code: &'static str, _reason: String) {
@@ -104,6 +109,7 @@ fn bench() -> Bench {
         released: Mutex::new(released),
         halted: Mutex::new(halted),
         log_syncs: AtomicU64::new(0),
+        log_broken: AtomicBool::new(false),
     });
     let barrier = Barrier::start(wal, Arc::clone(&seen), Arc::default()).unwrap();
     Bench { barrier, seen, disk, permit, released: r, halted: h }
@@ -216,4 +222,20 @@ fn a_note_holds_nothing_up_and_is_written_in_its_place() {
     let opened = Wal::open(disk, owner()).unwrap();
     let slots: Vec<_> = opened.records.iter().map(|record| record.slot).collect();
     assert_eq!(slots, [None, Some(Slot(1))]);
+}
+
+#[test]
+fn nothing_is_forgotten_and_nothing_leaves_when_the_log_cannot_be_synced() {
+    let bench = bench();
+    (0..40).for_each(|_| bench.permit.send(true).unwrap());
+    bench.seen.log_broken.store(true, Relaxed);
+    let forget = Step::Forget { below: Slot(2) };
+    bench.pass([persist(1), Step::Release(1), forget, Step::Release(2)]);
+    assert_eq!(bench.next(), 1);
+    bench.nothing_leaves();
+    let disk = bench.disk.clone();
+    drop(bench.barrier);
+    let opened = Wal::open(disk, owner()).unwrap();
+    let slots: Vec<_> = opened.records.iter().map(|record| record.slot).collect();
+    assert_eq!(slots, [Some(Slot(1))], "the votes can repeat what the log lost");
 }

@@ -1,10 +1,16 @@
 //! Seeds under the production pipeline.
 
+mod crash_points;
 mod linear;
 mod negative;
 mod running;
 
-use quorate_sim::{Deed, Outcome, Plan, Signatures, run};
+use quorate_ledger::memory_disk;
+use quorate_sim::{
+    Deed, Outcome, Plan, Signatures, disks::DiskTrouble, plan::Fault, run, seat::Seat,
+};
+use quorate_types::{ReplicaId, Time};
+use std::time::Duration;
 
 /// Runs seeds on all cores and gives the sum of what they reached; names every seed that fails.
 fn swarm(seeds: std::ops::Range<u64>) -> Outcome {
@@ -56,6 +62,18 @@ fn reached(sum: &Outcome, rare: &[&str]) {
         "client-leaves",
         "twin-halted",
         "salt-reused",
+        "disk-slow",
+        "disk-full",
+        "disk-read-only",
+        "disk-read-error",
+        "disk-write-error",
+        "fsync-failed",
+        "disk-torn",
+        "disk-rot",
+        "disk-lost-write",
+        "disk-forgotten-write",
+        "disk-misdirected",
+        "fsync-ignored",
     ];
     for name in faults.into_iter().chain(Deed::ALL.map(Deed::name)) {
         let done = sum.injected.contains_key(name) || rare.contains(&name);
@@ -63,10 +81,13 @@ fn reached(sum: &Outcome, rare: &[&str]) {
     }
     let checked = [
         "answers-verified",
+        "emptied-by-operator",
         "evidence-holds",
         "forged-answers-refused",
+        "halted-by-disk",
         "histories",
         "probes",
+        "refused-to-start",
         "replayed-answers-refused",
         "restarts",
         "states-compared",
@@ -105,7 +126,8 @@ fn the_same_seed_gives_the_same_run() {
 fn seeds_of_faults_and_lies_violate_nothing_and_end() {
     let rare = Deed::TO_LAGGARDS.map(Deed::name);
     let others = [Deed::Forget.name(), "double-vote", "wrong-page", "wrong-state"];
-    reached(&swarm(0..150), &[&rare[..], &others].concat());
+    let lies = ["disk-lost-write", "disk-forgotten-write", "disk-misdirected", "fsync-ignored"];
+    reached(&swarm(0..150), &[&rare[..], &others, &lies].concat());
 }
 
 #[test]
@@ -119,12 +141,57 @@ fn seeds_with_real_signatures_violate_nothing_and_end() {
 }
 
 #[test]
+fn disks_that_fail_and_lie_violate_nothing() {
+    let mut sum = Outcome::default();
+    for seed in 0..80 {
+        let outcome = run(Plan::draw_disks(seed, 4 + u16::try_from(seed % 4).unwrap()));
+        assert_eq!(outcome.failures, Vec::new(), "seed {seed}");
+        sum.absorb(outcome);
+    }
+    let struck = memory_disk::Fault::ALL.map(memory_disk::Fault::name);
+    let others =
+        ["disk-full", "disk-read-only", "disk-torn", "disk-rot", "disk-slow", "fsync-ignored"];
+    for name in struck.into_iter().chain(others) {
+        assert!(sum.injected.contains_key(name), "no disk did {name}: {sum:?}");
+    }
+    let led_to = ["halted-by-disk", "refused-to-start", "emptied-by-operator"];
+    for name in led_to {
+        assert!(sum.checked.contains_key(name), "no disk led to {name}: {sum:?}");
+    }
+}
+
+#[test]
+fn one_whose_disk_ignores_syncs_stops_when_it_is_shown_what_it_forgot_and_comes_back() {
+    let stops = |seed: u64| {
+        let mut plan = Plan::calm(seed, 4);
+        let at = Seat(2);
+        plan.cast.faulty = [ReplicaId(2)].into();
+        let moment = |ms| Time::default().plus(Duration::from_millis(ms));
+        let (trouble, lasting) = (DiskTrouble::IgnoresSyncs, Duration::from_secs(3));
+        plan.faults.push((moment(200), Fault::Disk { at, trouble, lasting }));
+        // The primary dies, and this one says on what it would go on; then it forgets that.
+        let [short, long] = [1, 2_500].map(Duration::from_millis);
+        let crash = |at, power, down| Fault::Crash { seats: vec![at], power, down, empty: false };
+        plan.faults.push((moment(400), crash(Seat(0), false, long)));
+        plan.faults.push((moment(700 + 25 * seed), crash(at, true, short)));
+        plan.healed = moment(4_000);
+        plan.end = moment(60_000);
+        let outcome = run(plan);
+        assert_eq!(outcome.failures, Vec::new(), "seed {seed}");
+        outcome.checked.contains_key("stopped-as-rolled-back")
+    };
+    let stopped = (0..24).filter(|&seed| stops(seed)).count();
+    println!("{stopped} of 24 stopped");
+    assert!(stopped > 0);
+}
+
+#[test]
 fn each_deed_alone_violates_nothing() {
     for deed in Deed::ALL {
         // With one faulty replica nobody is left to lose its disk beside the liar.
         let n = if deed == Deed::InflateReports { 7 } else { 4 };
         // Most deeds are done in any seed; those of the first few bring on what the others need.
-        let done = [27, 11, 2].into_iter().chain(0..40).any(|seed| {
+        let done = [27, 11, 2].into_iter().chain(0..120).any(|seed| {
             let outcome = run(Plan::draw_with(seed, n, &[deed], true));
             assert_eq!(outcome.failures, Vec::new(), "{deed:?}, seed {seed}");
             outcome.injected.contains_key(deed.name())
