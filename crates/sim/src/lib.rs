@@ -17,6 +17,9 @@
 //! | [`watch`] | where a watched process dies |
 //! | [`crash_points`] | the same run again and again, with a crash at every place |
 //! | [`network`] | delay, loss, duplication, partitions |
+//! | [`regions`] | ten regions of the world, and how far they are from each other |
+//! | [`cost`] | how long a process is busy with an input |
+//! | [`calibrate`] | what operations cost on this machine, now |
 //! | [`adversary`] | what a Byzantine replica makes of what the one inside it sends |
 //! | [`plan`] | which faults a seed brings, and when |
 //! | [`cast`] | who is faulty, and how |
@@ -44,6 +47,7 @@ pub mod adversary;
 pub mod answer;
 pub mod bounds;
 pub mod canon;
+pub mod calibrate;
 pub mod cast;
 pub mod check;
 pub mod client;
@@ -52,6 +56,7 @@ pub mod crash_points;
 pub mod describe;
 pub mod diagram;
 pub mod disks;
+pub mod cost;
 mod front;
 pub mod journal;
 pub mod keys;
@@ -64,6 +69,7 @@ pub mod plain;
 pub mod plan;
 pub mod process;
 mod recovery;
+pub mod regions;
 pub mod rng;
 pub mod scenario;
 pub mod seat;
