@@ -40,9 +40,16 @@ pub struct Tuning {
     pub snapshot_lag: u64,
     /// Requests in a batch.
     pub batch_items_max: usize,
+    /// How long a proposal may stay uncommitted before its primary is suspected, at first. A
+    /// request has a third more.
+    #[serde(with = "crate::plain")]
+    pub view_timeout: Duration,
 }
 
 impl Tuning {
+    /// Fit for anything from a room to a continent.
+    pub const VIEW_TIMEOUT_LEAST: Duration = Duration::from_millis(600);
+
     /// Draws bounds; `small` ones are such that requests are forgotten, and states transferred,
     /// again and again.
     #[must_use]
@@ -59,6 +66,7 @@ impl Tuning {
             snapshot_bytes: pick(rng, [(8_000, 16_000), (2_000, 6_000)]),
             snapshot_lag: pick(rng, [(20, 60), (3, 20)]),
             batch_items_max: size(rng.range(1, 16)),
+            view_timeout: Self::VIEW_TIMEOUT_LEAST,
         }
     }
 }
@@ -84,6 +92,8 @@ pub struct Cluster {
     pub wrong: BTreeSet<ReplicaId>,
     /// How often it did.
     pub wrongs: Wrongs,
+    /// The engine's patience.
+    pub view_timeout: Duration,
 }
 
 impl Cluster {
@@ -98,7 +108,7 @@ impl Cluster {
         let policy = keys.policy(&origin, committee).ok()?;
         keys.verifier(committee, policy.clone()).ok()?;
         let limits = Limits {
-            patience: Duration::from_millis(800),
+            patience: tuning.view_timeout * 4 / 3,
             snapshot_bytes: tuning.snapshot_bytes,
             snapshot_lag: tuning.snapshot_lag,
             batch_items_max: tuning.batch_items_max,
@@ -107,8 +117,20 @@ impl Cluster {
             ..Limits::default()
         };
         let domain = Domain::new(policy.origin_text());
-        let (window, wrong, wrongs) = (tuning.window, BTreeSet::new(), Wrongs::default());
-        Some(Self { committee, keys, policy, domain, chain, limits, window, wrong, wrongs })
+        let (window, view_timeout) = (tuning.window, tuning.view_timeout);
+        let (wrong, wrongs) = (BTreeSet::new(), Wrongs::default());
+        Some(Self {
+            committee,
+            keys,
+            policy,
+            domain,
+            chain,
+            limits,
+            window,
+            view_timeout,
+            wrong,
+            wrongs,
+        })
     }
 
     /// A replica that was not started yet.
@@ -128,7 +150,7 @@ impl Cluster {
         };
         let mut engine = PbftConfig::new(me, self.committee, domain);
         engine.window = self.window;
-        engine.view_timeout = Duration::from_millis(600);
+        engine.view_timeout = self.view_timeout;
         let signer = self.keys.vote_signer(me);
         let service: Box<dyn Service> = match self.wrong.contains(&me) {
             true => Box::new(Wrong::new(Kv, self.wrongs.clone())),

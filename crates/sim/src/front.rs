@@ -2,8 +2,8 @@
 
 use crate::{
     answer,
-    client::{Client, Manner, Returned, Trick},
-    process::Act,
+    client::{Client, Manner, Returned},
+    machine::Input,
     seat::Seat,
     violation::Check,
     world::{Event, World},
@@ -40,10 +40,7 @@ impl World {
         self.history.push(operation);
         let operation = self.history.len() - 1;
         self.clients[number].current = Some(operation);
-        let taken = self.send(number, operation);
-        if trick == Some(Trick::WrongSignature) && !taken {
-            self.outcome.check("wrong-signature-refused");
-        }
+        self.send(number, operation);
     }
 
     /// Nothing came in time: elsewhere, or never mind.
@@ -63,16 +60,11 @@ impl World {
         if self.tickets.remove(&ticket).is_none() {
             return;
         }
-        let mut acts: Vec<Act> = Vec::new();
-        if let Some(process) = &mut self.machines[at.position()].process {
-            self.outcome.inject("client-abandons");
-            process.abandon(self.now, ticket, &mut acts);
-        }
-        self.carry_out(at, &mut acts);
+        self.give(at, Input::Abandon { ticket });
     }
 
-    /// Asks a gateway; `false` where it refuses the signature, or is down.
-    fn send(&mut self, number: usize, operation: usize) -> bool {
+    /// Asks a gateway.
+    fn send(&mut self, number: usize, operation: usize) {
         self.attempts += 1;
         let ticket = Ticket(self.attempts);
         let asked = self.clients[number].gateway(self.plan.n);
@@ -85,20 +77,18 @@ impl World {
         let mut request = self.history[operation].request.clone();
         request.salt = salt;
         self.tickets.insert(ticket, (operation, gateway));
-        let process = self.machines[gateway.position()].process.as_mut();
-        let patience = if process.is_some() { RETRY } else { REFUSED };
+        let is_up = self.machines[gateway.position()].process.is_some();
+        let patience = if is_up { RETRY } else { REFUSED };
         self.schedule(self.now.plus(patience), Event::Retry { client: number, operation });
         if self.history[operation].manner == Manner::Restless {
             let after = Duration::from_millis(self.rng.range(1, 1_400));
             self.schedule(self.now.plus(after), Event::Abandon { at: gateway, ticket });
         }
-        let mut acts = Vec::new();
-        let process = self.machines[gateway.position()].process.as_mut();
-        let taken =
-            process.is_some_and(|process| process.submit(self.now, ticket, request, &mut acts));
-        self.note_asked(operation, gateway, taken);
-        self.carry_out(gateway, &mut acts);
-        taken
+        if !is_up {
+            self.note_asked(operation, gateway, false);
+        }
+        let request = Box::new(request);
+        self.give(gateway, Input::Submit { ticket, request, operation });
     }
 
     /// An answer arrives: the client checks it, and believes it or waits on.

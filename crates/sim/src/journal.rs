@@ -6,13 +6,14 @@
 
 use crate::{
     describe::{self, Described, asked, describe},
+    machine::{Input, Machine},
     outcome::{Counts, Outcome},
     plan::Plan,
     process::Sent,
     seat::Seat,
     swarm::caught,
     violation::{Check, Failure},
-    world::{Event, Machine, World},
+    world::{Event, Transit, World},
 };
 use quorate_types::{ReplicaId, Slot, Time, View};
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -52,7 +53,8 @@ pub enum What {
         message: Described,
         /// Whether a liar made it, or held it back.
         lie: bool,
-        /// To whom, and when it arrives there: never, once, or more often.
+        /// To whom, and when it arrives there: never, once, or more often. Clogs and queues on its
+        /// way may hold it up for longer.
         to: Vec<Arrivals>,
     },
     /// A liar sent nothing to these, though it should have.
@@ -227,9 +229,13 @@ impl World {
             return;
         }
         let because = match event {
-            Event::Deliver { from, message, .. } => {
+            Event::Transit(Transit { from, message, .. }, _) => {
                 format!("{} from {}", describe(message), self.name(*from))
             }
+            Event::Verified { input: Input::Deliver { from, message }, .. } => {
+                format!("{} from {from}", describe(message))
+            }
+            Event::Verified { .. } | Event::Done { .. } => "what waited for its cores".to_owned(),
             Event::Timer { timer, .. } => describe::timer(timer).to_owned(),
             Event::Fault(fault) => {
                 let said = describe::fault(fault, |at| self.name(at));

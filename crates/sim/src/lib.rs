@@ -16,8 +16,10 @@
 //! | [`disks`] | which troubles a disk brings, and who comes to help |
 //! | [`watch`] | where a watched process dies |
 //! | [`crash_points`] | the same run again and again, with a crash at every place |
-//! | [`network`] | delay, loss, duplication, partitions |
+//! | [`network`] | how links behave: distance, bandwidth, loss, repetition, clogs |
 //! | [`regions`] | ten regions of the world, and how far they are from each other |
+//! | [`wires`] | messages under way: queues, order, chance, cuts |
+//! | `machine` | a process, its disk, and cores that get to its inputs one after the other |
 //! | [`cost`] | how long a process is busy with an input |
 //! | [`calibrate`] | what operations cost on this machine, now |
 //! | [`adversary`] | what a Byzantine replica makes of what the one inside it sends |
@@ -46,21 +48,22 @@
 pub mod adversary;
 pub mod answer;
 pub mod bounds;
-pub mod canon;
 pub mod calibrate;
+pub mod canon;
 pub mod cast;
 pub mod check;
 pub mod client;
 pub mod cluster;
+pub mod cost;
 pub mod crash_points;
 pub mod describe;
 pub mod diagram;
 pub mod disks;
-pub mod cost;
 mod front;
 pub mod journal;
 pub mod keys;
 pub mod linear;
+mod machine;
 pub mod minimise;
 pub mod model;
 pub mod network;
@@ -78,6 +81,7 @@ pub mod trouble;
 mod verdict;
 pub mod violation;
 pub mod watch;
+pub mod wires;
 pub mod witness;
 pub mod world;
 pub mod wrong;

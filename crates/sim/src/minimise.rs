@@ -7,7 +7,9 @@
 
 use crate::{
     cluster::{Tuning, faults_of},
+    cost::Costs,
     keys::Signatures,
+    network::Network,
     plan::{Fault, Plan},
     seat::{Seat, Seating},
     swarm::caught,
@@ -22,6 +24,9 @@ pub const RUNS_MAX: u32 = 400;
 
 /// The smallest committee.
 const REPLICAS_MIN: u16 = 4;
+
+/// How long a message takes in a quiet network.
+const QUIET: Duration = Duration::from_millis(5);
 
 /// After the last fault, this long until everything is healed.
 const REST: Duration = Duration::from_millis(500);
@@ -214,14 +219,15 @@ fn smaller(plan: &Plan) -> Vec<Smaller> {
 fn quieter(plan: &Plan) -> Vec<Smaller> {
     let network = |edit: Edit| ("noise", edited(plan, edit));
     vec![
-        network(|plan| {
-            plan.network.heal();
-            plan.network.jitter = Duration::ZERO;
-        }),
+        network(|plan| plan.network = Network::even(QUIET, Duration::ZERO)),
         network(|plan| plan.network.heal()),
         network(|plan| plan.network.loss_permille = 0),
         network(|plan| plan.network.replay_permille = 0),
-        network(|plan| plan.network.jitter = Duration::ZERO),
+        network(|plan| plan.network.clog_permille = 0),
+        network(|plan| plan.network.capacity = None),
+        network(|plan| plan.network.bandwidth = None),
+        network(|plan| plan.network.in_order = true),
+        network(|plan| plan.network.delay = Network::even(QUIET, Duration::ZERO).delay),
     ]
 }
 
@@ -233,6 +239,7 @@ fn usual(plan: &Plan) -> Vec<Smaller> {
         snapshot_bytes: 16_000,
         snapshot_lag: 60,
         batch_items_max: 16,
+        view_timeout: plan.tuning.view_timeout,
     };
     let tuned =
         |edit: &dyn Fn(&mut Tuning)| ("a bound", edited(plan, |plan| edit(&mut plan.tuning)));
@@ -245,7 +252,8 @@ fn usual(plan: &Plan) -> Vec<Smaller> {
         tuned(&|it| it.snapshot_lag = usual.snapshot_lag),
         tuned(&|it| it.batch_items_max = usual.batch_items_max),
     ];
-    let plain: [(&str, Edit); 5] = [
+    let plain: [(&str, Edit); 6] = [
+        ("busy cores", |plan| plan.costs = Costs::free()),
         ("real signatures", |plan| plan.signatures = Signatures::Macs),
         ("skew", |plan| plan.skew_ms_max = 0),
         ("slow disks", |plan| plan.fsync_max = Duration::from_millis(1)),
@@ -288,7 +296,6 @@ fn shorter(plan: &Plan) -> Vec<Smaller> {
         for (at, _) in &mut plan.faults {
             *at = Time::default().plus(rounded(at.since(Time::default())));
         }
-        plan.network.delay_min = rounded(plan.network.delay_min);
     };
     all.push(("fractions", edited(plan, round)));
     all
@@ -388,7 +395,7 @@ mod tests {
         let liars = BTreeSet::from([ReplicaId(0), ReplicaId(1)]);
         assert_eq!(cast.liars.keys().copied().collect::<BTreeSet<_>>(), liars);
         assert_eq!((*clients, *requests), (1, 1));
-        assert_eq!((network.loss_permille, network.jitter), (0, Duration::ZERO));
+        assert_eq!(*network, Network::even(QUIET, Duration::ZERO));
         assert!(failure(&small.plan).is_some());
     }
 

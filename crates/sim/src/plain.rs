@@ -3,6 +3,7 @@
 use crate::{
     describe,
     plan::{Fault, Plan},
+    regions::Region,
     rng::Rng,
     seat::{Seat, Seating},
 };
@@ -55,6 +56,18 @@ impl Plain for ReplicaId {
     fn of(plain: String) -> Result<Self, String> {
         let number = plain.strip_prefix('r').and_then(|number| number.parse().ok());
         number.map(Self).ok_or_else(|| format!("{plain:?} is no replica, such as \"r2\""))
+    }
+}
+
+impl Plain for Region {
+    type As = String;
+
+    fn plain(&self) -> String {
+        self.name().to_owned()
+    }
+
+    fn of(plain: String) -> Result<Self, String> {
+        Self::named(&plain).ok_or_else(|| format!("{plain:?} is no region, such as \"eastus\""))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     adversary::Deed,
     cast::{Cast, Shares},
     cluster::Tuning,
+    cost::{Costs, Operation, Work},
     disks::DiskTrouble,
     keys::Signatures,
     network::Network,
@@ -17,6 +18,10 @@ use crate::{
 use quorate_types::{ReplicaId, Time};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, time::Duration};
+
+/// From healing on, everybody has so many times the engine's first timeout to settle: 60 s where it
+/// is the least one.
+const TIMEOUTS_TO_SETTLE: u32 = 100;
 
 /// One fault.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -82,6 +87,8 @@ pub struct Plan {
     pub signatures: Signatures,
     /// How links behave in the first phase.
     pub network: Network,
+    /// How long processes are busy with their inputs.
+    pub costs: Costs,
     /// What happens, in order of time.
     #[serde(default, with = "crate::plain::dated")]
     pub faults: Vec<(Time, Fault)>,
@@ -136,6 +143,7 @@ impl Plan {
     fn draw_shares(seed: u64, n: u16, deeds: &[Deed], laggard: bool, shares: Shares) -> Self {
         let mut rng = Rng::new(seed);
         let network = Network::draw(&mut rng);
+        let costs = draw_costs(&mut rng);
         let healed = Time::default().plus(Duration::from_millis(rng.range(2_000, 8_000)));
         let cast = Cast::draw(&mut rng.fork(), n, deeds, shares);
         let mut faults = Vec::new();
@@ -160,19 +168,22 @@ impl Plan {
         }
         let small = laggard || rng.permille(400);
         faults.sort_by_key(|(at, _)| *at);
+        let view_timeout = view_timeout(&network, &costs, n);
+        let tuning = Tuning { view_timeout, ..Tuning::draw(&mut rng, small) };
         Self {
             seed,
             n,
             signatures: Signatures::Macs,
-            network,
             faults,
             healed,
-            end: healed.plus(Duration::from_secs(60)),
+            end: healed.plus(tuning.view_timeout * TIMEOUTS_TO_SETTLE),
             clients: usize::try_from(rng.range(if laggard { 3 } else { 1 }, 4)).unwrap_or(1),
             requests: usize::try_from(rng.range(5, 25) + if laggard { 15 } else { 0 }).unwrap_or(5),
             fsync_max: Duration::from_micros(rng.range(100, 20_000)),
             cast,
-            tuning: Tuning::draw(&mut rng, small),
+            tuning,
+            network,
+            costs,
             skew_ms_max: if rng.permille(700) { 200 } else { 900 },
             link_notice: rng.permille(600).then(|| Duration::from_millis(rng.range(0, 300))),
         }
@@ -202,6 +213,7 @@ impl Plan {
         let mut plan = Self::draw(seed, n);
         plan.faults.clear();
         plan.network.heal();
+        plan.costs = Costs::free();
         plan.cast = Cast::default();
         plan
     }
@@ -216,6 +228,36 @@ impl Plan {
         plan.cast.deceived = deceived.iter().copied().map(ReplicaId).collect();
         plan
     }
+}
+
+/// What an operator sets: the least that is usual, but three slow round trips at least, and what
+/// the largest slots take on these cores, sixteen times, since a change of view verifies as much.
+#[must_use]
+pub fn view_timeout(network: &Network, costs: &Costs, n: u16) -> Duration {
+    let mut slot = Work::default();
+    let n = u64::from(n);
+    for (operation, times) in [
+        (Operation::Step, 4 * n),
+        (Operation::Sign, 4),
+        (Operation::Verify, 2 * n),
+        (Operation::VerifyStrict, n),
+        (Operation::Execute, 16),
+    ] {
+        slot.add(operation, times);
+    }
+    let least = Tuning::VIEW_TIMEOUT_LEAST.max(network.round_trip() * 3);
+    least + costs.of(&slot) * 16
+}
+
+/// Mostly free; else as measured, or up to fifty times slower.
+fn draw_costs(rng: &mut Rng) -> Costs {
+    if rng.permille(850) {
+        return Costs::free();
+    }
+    let (workers, times) = (rng.below(4), rng.range(1, 50));
+    let mut costs = Costs::measured().slower(times);
+    costs.workers = usize::try_from(workers).unwrap_or(1);
+    costs
 }
 
 /// Somebody who never lies is away for a long while, and comes back to ask its neighbour, a liar
@@ -276,9 +318,7 @@ fn draw_fault(rng: &mut Rng, seating: &Seating, faulty: &BTreeSet<ReplicaId>) ->
             Fault::Crash { seats, power: true, down: lasting, empty: true }
         }
         _ => {
-            let isolated = rng.permille(500);
-            let mut side = BTreeSet::from([pick(rng)]);
-            side.extend(all.iter().copied().filter(|_| !isolated && rng.permille(500)));
+            let side = draw_side(rng, &all);
             Fault::Cut { links: between(&all, &side, rng.permille(700)), lasting }
         }
     }
@@ -302,6 +342,24 @@ fn draw_disk(rng: &mut Rng, seating: &Seating, cast: &Cast) -> Fault {
             Fault::Disk { at, trouble: DiskTrouble::draw(rng), lasting }
         }
     }
+}
+
+/// One side of a partition: one seat alone, so many that each number is as likely, or each seat by
+/// the throw of a coin.
+fn draw_side(rng: &mut Rng, all: &[Seat]) -> BTreeSet<Seat> {
+    let mut left = all.to_vec();
+    let mut side = BTreeSet::new();
+    let most = all.len().saturating_sub(1) as u64;
+    let count = match rng.below(3) {
+        0 => 1,
+        1 => rng.range(1, most),
+        _ => (0..most).filter(|_| rng.permille(500)).count().max(1) as u64,
+    };
+    for _ in 0..count {
+        let place = usize::try_from(rng.below(left.len() as u64)).unwrap_or(0);
+        side.insert(left.swap_remove(place));
+    }
+    side
 }
 
 /// The two machines of a twin are on two sides of a cut, and everybody else hears one of them.
@@ -332,4 +390,45 @@ fn between(all: &[Seat], side: &BTreeSet<Seat>, symmetric: bool) -> BTreeSet<(Se
         }
     }
     links
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn partitions_of_every_size_are_drawn_in_one_direction_and_in_both() {
+        let mut rng = Rng::new(1);
+        let all: Vec<Seat> = (0..5).map(Seat).collect();
+        let mut seen = BTreeMap::<(usize, bool), u32>::new();
+        for _ in 0..1_000 {
+            let side = draw_side(&mut rng, &all);
+            let symmetric = rng.permille(500);
+            let links = between(&all, &side, symmetric);
+            let across = side.len() * (all.len() - side.len());
+            assert_eq!(links.len(), if symmetric { 2 * across } else { across });
+            assert!(links.iter().all(|(a, b)| side.contains(a) != side.contains(b)));
+            *seen.entry((side.len(), symmetric)).or_default() += 1;
+        }
+        let kinds: Vec<_> = (1..=4).flat_map(|size| [(size, false), (size, true)]).collect();
+        assert_eq!(seen.keys().copied().collect::<Vec<_>>(), kinds);
+        assert!(seen[&(1, true)] > 2 * seen[&(4, true)], "most often one is alone: {seen:?}");
+    }
+
+    #[test]
+    fn timeouts_follow_the_network_and_the_cores() {
+        let ms = Duration::from_millis;
+        let room = Network::even(ms(1), ms(1));
+        assert_eq!(view_timeout(&room, &Costs::free(), 4), Tuning::VIEW_TIMEOUT_LEAST);
+        let far = Network::even(ms(100), ms(50));
+        assert_eq!(view_timeout(&far, &Costs::free(), 4), ms(900));
+        let slow = Costs::free().with(Operation::Execute, ms(1));
+        assert_eq!(view_timeout(&far, &slow, 4), ms(900 + 16 * 16));
+        for seed in 0..200 {
+            let plan = Plan::draw(seed, 7);
+            assert!(plan.end >= plan.healed.plus(Duration::from_secs(60)));
+            assert!(plan.tuning.view_timeout <= Duration::from_secs(10), "{:?}", plan.costs);
+        }
+    }
 }

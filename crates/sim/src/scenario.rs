@@ -2,6 +2,8 @@
 
 use crate::{
     adversary::Deed,
+    cluster::Tuning,
+    network::Network,
     plan::{Fault, Plan},
     seat::{Seat, Seating},
     swarm::Options,
@@ -55,8 +57,8 @@ fn of_swarm(seed: u64, replicas: Option<u16>) -> Plan {
 /// Nothing fails: a quiet network, sound clocks, two clients with three requests each.
 fn calm(seed: u64, replicas: Option<u16>) -> Plan {
     let mut plan = Plan::calm(seed, replicas.unwrap_or(4));
-    plan.network.delay_min = Duration::from_millis(4);
-    plan.network.jitter = Duration::from_millis(2);
+    plan.network = Network::even(Duration::from_millis(4), Duration::from_millis(2));
+    plan.tuning.view_timeout = Tuning::VIEW_TIMEOUT_LEAST;
     plan.fsync_max = Duration::from_millis(1);
     plan.skew_ms_max = 50;
     plan.link_notice = Some(Duration::from_millis(20));

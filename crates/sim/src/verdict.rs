@@ -78,6 +78,7 @@ impl World {
 
     /// Checks everything that can be checked at the end.
     pub(crate) fn judge(&mut self) -> Trace {
+        self.wires.count(&mut self.outcome.injected);
         let (mut logs, mut invented) = (Vec::new(), Vec::new());
         let (mut ends, mut states, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
         for at in self.seating.all() {

@@ -1,15 +1,15 @@
 //! The event loop: one queue in virtual time, and everything that hangs on it.
 
 use crate::{
-    adversary::{Adversary, Deed, Parcel},
+    adversary::{Deed, Parcel},
     bounds,
     canon::Canon,
     check::Trace,
     client::{Client, Operation},
     cluster::Cluster,
-    disks::{Disks, Drive},
-    journal::Journal,
-    network::Network,
+    disks::Disks,
+    journal::{Journal, Meant},
+    machine::{Input, Machine, length},
     outcome::{Outcome, mix},
     plan::{Fault, Plan},
     process::{Act, Birth, PageOf, Process, Sent, TimerName, Work},
@@ -17,13 +17,13 @@ use crate::{
     seat::{Seat, Seating},
     violation::{Check, Failure, Violation},
     watch::Watch,
+    wires::{Hop, Stage, Wires},
     witness::{self, Witness},
 };
 use quorate_crypto::Verifier;
-use quorate_ledger::MemoryDisk;
 use quorate_protocol::{Accusation, To};
 use quorate_replica::{Message, Ticket, message::Sync};
-use quorate_types::{Index, LogItem, ReplicaId, Slot, StableCertificate, Time};
+use quorate_types::{Index, LogItem, ReplicaId, StableCertificate, Time};
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
@@ -33,7 +33,9 @@ use std::{
 
 #[derive(Debug)]
 pub(crate) enum Event {
-    Deliver { from: Seat, to: Seat, message: Arc<Sent> },
+    Transit(Transit, Stage),
+    Verified { at: Seat, life: u64, input: Input },
+    Done { at: Seat, life: u64, acts: Vec<Act> },
     Timer { at: Seat, life: u64, timer: TimerName, armed: u64 },
     Worked { at: Seat, life: u64 },
     Saved { at: Seat, life: u64 },
@@ -78,21 +80,14 @@ impl PartialEq for Scheduled {
     }
 }
 
-pub(crate) struct Machine {
-    pub(crate) disk: MemoryDisk,
-    pub(crate) drive: Drive,
-    pub(crate) process: Option<Process>,
-    pub(crate) life: u64,
-    /// Counts what the processes here do, while none runs.
-    pub(crate) watch: Option<Box<Watch>>,
-    armed: BTreeMap<TimerName, u64>,
-    skew_ms: i64,
-    pub(crate) ready: bool,
-    /// Whether the process could vote when it was last looked at.
-    voted: bool,
-    /// The slot at which a state transfer began that still runs.
-    transfer: Option<Slot>,
-    pub(crate) adversary: Option<Adversary>,
+/// A message under way.
+#[derive(Debug)]
+pub(crate) struct Transit {
+    pub(crate) from: Seat,
+    to: Seat,
+    /// How long it is, where that matters.
+    bytes: u64,
+    pub(crate) message: Arc<Sent>,
 }
 
 pub(crate) struct World {
@@ -103,8 +98,8 @@ pub(crate) struct World {
     queue: BinaryHeap<Scheduled>,
     sequence: u64,
     /// What a process asks for, emptied: kept for its room.
-    acts: Vec<Act>,
-    network: Network,
+    pub(crate) acts: Vec<Act>,
+    pub(crate) wires: Wires,
     pub(crate) seating: Seating,
     pub(crate) machines: Vec<Machine>,
     pub(crate) clients: Vec<Client>,
@@ -196,14 +191,15 @@ impl World {
         let mut rng = Rng::new(plan.seed ^ 0x5157_4f52_4154_4531);
         let seating = Seating::new(plan.n, &plan.cast.twins);
         let machine = |seat| Machine::new(seating.who(seat), &cluster, &plan, &mut rng);
-        let machines = seating.all().map(machine).collect();
+        let machines: Vec<Machine> = seating.all().map(machine).collect();
+        let wires = Wires::new(plan.network.clone(), machines.len(), &mut rng.fork());
         let client =
             |number, rng: &mut Rng| Client::new(number, plan.requests, cluster.clone(), rng.fork());
         let clients = (0..plan.clients).map(|number| client(number, &mut rng)).collect();
         Self {
             verifier: cluster.verifier(),
             cluster,
-            network: plan.network.clone(),
+            wires,
             plan,
             now: Time::default(),
             queue: BinaryHeap::new(),
@@ -279,62 +275,35 @@ impl World {
     }
 
     fn step(&mut self, event: Event) {
-        let mut acts = std::mem::take(&mut self.acts);
         match event {
-            Event::Deliver { from, to, message } => {
-                let from = self.who(from);
-                let machine = &mut self.machines[to.position()];
-                if let Some(process) = &mut machine.process {
-                    if let Some(adversary) = &mut machine.adversary {
-                        adversary.hear(&message);
-                    }
-                    process.deliver(self.now, from, Arc::unwrap_or_clone(message), &mut acts);
-                }
-                self.carry_out(to, &mut acts);
-            }
+            Event::Transit(transit, stage) => self.transit(transit, stage),
+            Event::Verified { at, life, input } => self.verified(at, life, input),
+            Event::Done { at, life, acts } => self.done(at, life, acts),
             Event::Timer { at, life, timer, armed } => {
-                let (now, machine) = (self.now, &mut self.machines[at.position()]);
+                let machine = &self.machines[at.position()];
                 if machine.life == life && machine.armed.get(&timer) == Some(&armed) {
-                    machine.armed.remove(&timer);
-                    if let Some(process) = &mut machine.process {
-                        process.fire(now, timer, &mut acts);
-                    }
+                    self.give(at, Input::Timer { timer, armed });
                 }
-                self.carry_out(at, &mut acts);
             }
-            Event::Worked { at, life } => {
-                self.alive(at, life, |process| process.worked(&mut acts));
-                self.carry_out(at, &mut acts);
-            }
-            Event::Saved { at, life } => {
-                self.alive(at, life, |process| process.saved(&mut acts));
-                self.carry_out(at, &mut acts);
-            }
-            Event::Page { at, life, page } => {
-                self.alive(at, life, |process| process.page(page, &mut acts));
-                self.carry_out(at, &mut acts);
-            }
+            Event::Worked { at, life } => self.give_alive(at, life, Input::Worked),
+            Event::Saved { at, life } => self.give_alive(at, life, Input::Saved),
+            Event::Page { at, life, page } => self.give_alive(at, life, Input::Page(page)),
             Event::Relieve { at } => self.relieve(at),
             Event::Empty { at } => self.empty(at),
             Event::Fault(fault) => self.inflict(fault),
             Event::Start { at } => self.start(at),
             Event::Mend { links } => {
-                self.network.cut.retain(|link| !links.contains(link));
+                for (from, to) in &links {
+                    self.wires.mend(from.position(), to.position());
+                }
                 self.notice(&links, true);
             }
-            Event::Link { at, peer, up } => {
-                if let Some(process) = &mut self.machines[at.position()].process {
-                    self.outcome.inject(if up { "link-up" } else { "link-down" });
-                    process.link(self.now, peer, up, &mut acts);
-                }
-                self.carry_out(at, &mut acts);
-            }
+            Event::Link { at, peer, up } => self.give(at, Input::Link { peer, up }),
             Event::Heal => self.heal(),
             Event::Call { client } => self.call(client),
             Event::Retry { client, operation } => self.retry(client, operation),
             Event::Abandon { at, ticket } => self.abandon(at, ticket),
         }
-        self.acts = acts;
     }
 
     // --- faults --------------------------------------------------------------------------------
@@ -346,8 +315,7 @@ impl World {
             return;
         }
         let machine = &mut self.machines[at.position()];
-        machine.life += 1;
-        machine.armed.clear();
+        machine.begin_life();
         let (disk, skew_ms) = (machine.disk.clone(), machine.skew_ms);
         let birth = Birth { disk, nonce, skew_ms, watch: machine.watch.take() };
         match Process::start(&self.cluster, who, birth, self.now, &mut acts) {
@@ -388,7 +356,9 @@ impl World {
             Fault::Disk { at, trouble, lasting } => self.trouble(at, trouble, lasting),
             Fault::Cut { links, lasting } => {
                 self.outcome.inject("cut");
-                self.network.cut.extend(links.iter().copied());
+                for (from, to) in &links {
+                    self.wires.cut(from.position(), to.position());
+                }
                 self.notice(&links, false);
                 self.schedule(self.now.plus(lasting), Event::Mend { links });
             }
@@ -408,19 +378,19 @@ impl World {
         }
     }
 
-    /// Has a process do something, if it is the one that was meant.
-    fn alive(&mut self, at: Seat, life: u64, act: impl FnOnce(&mut Process)) {
-        let machine = &mut self.machines[at.position()];
-        if let Some(process) = machine.process.as_mut().filter(|_| machine.life == life) {
-            act(process);
+    /// Gives a process an input, if it is the one that was meant.
+    fn give_alive(&mut self, at: Seat, life: u64, input: Input) {
+        if self.machines[at.position()].life == life {
+            self.give(at, input);
         }
     }
 
     /// Ends everything that the plan lets end.
     fn heal(&mut self) {
         self.heal_disks();
-        let cut = self.network.cut.clone();
-        self.network.heal();
+        let seat = |at: usize| Seat(u16::try_from(at).unwrap_or(u16::MAX));
+        let cut = self.wires.cuts().map(|(from, to)| (seat(from), seat(to))).collect();
+        self.wires.heal();
         self.notice(&cut, true);
         if self.plan.cast.clocks_mended {
             for at in self.plan.cast.clocks.keys().flat_map(|&who| self.seating.of(who)) {
@@ -635,21 +605,48 @@ impl World {
                 parcels(&receivers, message)
             }
         };
+        self.dispatch(at, &meant, parcels);
+    }
+
+    /// Puts parcels on their links.
+    fn dispatch(&mut self, at: Seat, meant: &Meant, parcels: Vec<Parcel>) {
         let mut legs = Vec::new();
+        let mut weighed: Option<(Arc<Sent>, u64)> = None;
         for Parcel { to, message, after } in parcels {
+            let bytes = match &weighed {
+                _ if !self.wires.weighs() => 0,
+                // Most often all get the same.
+                Some((same, bytes)) if Arc::ptr_eq(same, &message) => *bytes,
+                _ => length(&message),
+            };
             for to in self.seating.of(to) {
-                let mut arrivals = self.network.arrivals(self.now, at, to);
-                for arrival in &mut arrivals {
-                    *arrival = arrival.plus(after);
-                    let (from, message) = (at, message.clone());
-                    self.schedule(*arrival, Event::Deliver { from, to, message });
+                let hops = self.wires.send(self.now, at.position(), to.position(), bytes);
+                let mut arrivals = Vec::new();
+                for Hop { at: then, stage } in hops.into_iter().flatten() {
+                    let then = then.plus(after);
+                    let transit = Transit { from: at, to, bytes, message: message.clone() };
+                    self.schedule(then, Event::Transit(transit, stage));
+                    if meant.is_some() {
+                        arrivals.push(then);
+                    }
                 }
                 if meant.is_some() {
                     legs.push((to, message.clone(), arrivals));
                 }
             }
+            weighed = Some((message, bytes));
         }
-        self.note_sent(at, &meant, legs);
+        self.note_sent(at, meant, legs);
+    }
+
+    /// A message is at the end of its way, or waits on it once more.
+    fn transit(&mut self, transit: Transit, stage: Stage) {
+        let link = (transit.from.position(), transit.to.position());
+        if let Some(Hop { at, stage }) = self.wires.hop(self.now, link, transit.bytes, stage) {
+            return self.schedule(at, Event::Transit(transit, stage));
+        }
+        let Transit { from, to, message, .. } = transit;
+        self.give(to, Input::Deliver { from: self.who(from), message });
     }
 
     pub(crate) fn fail(&mut self, violation: Violation) {
@@ -659,31 +656,6 @@ impl World {
     pub(crate) fn schedule(&mut self, at: Time, event: Event) {
         self.sequence += 1;
         self.queue.push(Scheduled { at, sequence: self.sequence, event });
-    }
-}
-
-impl Machine {
-    fn new(replica: ReplicaId, cluster: &Arc<Cluster>, plan: &Plan, rng: &mut Rng) -> Self {
-        let most = plan.skew_ms_max;
-        let sound =
-            i64::try_from(rng.range(0, 2 * most)).unwrap_or(0) - i64::try_from(most).unwrap_or(0);
-        let adversary = plan.cast.liars.get(&replica).map(|deeds| {
-            let (deeds, deceived) = (deeds.clone(), plan.cast.deceived.clone());
-            Adversary::new(replica, cluster.clone(), deeds, deceived, rng.fork())
-        });
-        Self {
-            disk: MemoryDisk::new(),
-            drive: Drive::default(),
-            process: None,
-            life: 0,
-            watch: None,
-            armed: BTreeMap::new(),
-            skew_ms: plan.cast.clocks.get(&replica).copied().unwrap_or(sound),
-            ready: false,
-            voted: true,
-            transfer: None,
-            adversary,
-        }
     }
 }
 

@@ -7,7 +7,13 @@ mod running;
 
 use quorate_ledger::memory_disk;
 use quorate_sim::{
-    Deed, Outcome, Plan, Signatures, disks::DiskTrouble, plan::Fault, run, seat::Seat,
+    Deed, Outcome, Plan, Signatures,
+    cost::{Costs, Operation},
+    disks::DiskTrouble,
+    network::Network,
+    plan::Fault,
+    record, run,
+    seat::Seat,
 };
 use quorate_types::{ReplicaId, Time};
 use std::time::Duration;
@@ -74,6 +80,13 @@ fn reached(sum: &Outcome, rare: &[&str]) {
         "disk-forgotten-write",
         "disk-misdirected",
         "fsync-ignored",
+        "loss",
+        "replay",
+        "clog",
+        "queue-full",
+        "cut-message",
+        "queue-wait",
+        "cpu-wait",
     ];
     for name in faults.into_iter().chain(Deed::ALL.map(Deed::name)) {
         let done = sum.injected.contains_key(name) || rare.contains(&name);
@@ -122,12 +135,48 @@ fn the_same_seed_gives_the_same_run() {
     }
 }
 
+/// A closed loop of eight clients, on machines whose threads are busy for 100 ms with each entry
+/// and with nothing else: no replica is faster than that, and all are busy most of the time.
+#[test]
+fn the_table_of_costs_bounds_the_throughput() {
+    let cost = Duration::from_millis(100);
+    let mut plan = Plan::calm(5, 4);
+    plan.network = Network::even(Duration::from_millis(1), Duration::ZERO);
+    plan.costs = Costs::free().with(Operation::Execute, cost);
+    plan.tuning.view_timeout = Duration::from_secs(20);
+    (plan.clients, plan.requests) = (8, 25);
+    let (outcome, trace) = record(plan);
+    assert_eq!((outcome.failures, outcome.views), (Vec::new(), 0));
+    let answered: Vec<_> = trace.history.iter().filter_map(|it| it.returned.as_ref()).collect();
+    let least = |index: u64| Time::default().plus(cost * u32::try_from(index).unwrap());
+    // Genesis, at index 0, was nobody's work.
+    assert!(answered.iter().all(|answer| answer.at >= least(answer.index.0)));
+    // Towards the end clients run out of requests.
+    let late = answered.iter().filter(|answer| answer.index.0 >= outcome.entries / 2);
+    let half = late.min_by_key(|answer| answer.at).unwrap();
+    let idle = half.at.since(least(half.index.0));
+    assert!(outcome.entries > 100 && idle < cost * 50, "{idle:?} idle until {half:?}");
+}
+
+#[test]
+fn a_slow_machine_takes_longer_and_comes_to_the_same_end() {
+    let end = |costs| {
+        let plan = Plan { costs, ..Plan::calm(6, 4) };
+        let (outcome, trace) = record(plan);
+        assert_eq!(outcome.failures, Vec::new());
+        trace.history.iter().filter_map(|it| it.returned.as_ref()).map(|it| it.at).max()
+    };
+    let (free, slow) = (end(Costs::free()), end(Costs::measured().slower(20)));
+    assert!(free < slow, "{free:?} {slow:?}");
+}
+
 #[test]
 fn seeds_of_faults_and_lies_violate_nothing_and_end() {
     let rare = Deed::TO_LAGGARDS.map(Deed::name);
-    let others = [Deed::Forget.name(), "double-vote", "wrong-page", "wrong-state"];
     let lies = ["disk-lost-write", "disk-forgotten-write", "disk-misdirected", "fsync-ignored"];
-    reached(&swarm(0..150), &[&rare[..], &others, &lies].concat());
+    let undone = [Deed::Forget.name(), Deed::ProposeOddly.name()];
+    let charges = ["double-vote", "wrong-page", "wrong-state"];
+    reached(&swarm(0..150), &[&rare[..], &lies, &undone, &charges].concat());
 }
 
 #[test]
