@@ -208,6 +208,7 @@ impl Local {
         Some(unfolding.local)
     }
 
+    /// A message is handled whether or not it is wanted: it may have been when it was checked.
     fn hear<'a>(
         &self,
         number: Number,
@@ -217,7 +218,7 @@ impl Local {
         let Known { via, signer, message, .. } = book.message(number).clone();
         let heard = via != self.me
             && signer != self.me
-            && self.engine.wants(via, message.get())
+            && self.engine.started
             && (setting.early || !self.is_early(message.get()));
         heard.then(|| {
             let mut unfolding = self.unfold(setting, book);
@@ -237,13 +238,15 @@ impl Local {
     }
 
     /// What others can notice, or what was spent: a step that changes it cannot be put off.
-    pub(super) fn face(&self) -> impl Eq + use<'_> {
+    pub(super) fn face(&self, book: &Book) -> String {
         let slots = self.engine.slots.iter();
         let decided = slots.filter_map(|(slot, state)| Some((*slot, state.decided_digest()?)));
-        (
-            (&self.said, &self.committed, self.wrong, self.spent, self.carried, self.came_back),
-            (self.engine.view(), self.engine.is_active(), decided.collect::<Vec<_>>()),
-        )
+        // Names, because numbers are not the same in another check.
+        let said: BTreeSet<&str> =
+            self.said.iter().map(|number| book.message(*number).name.as_str()).collect();
+        let stands = (self.me, self.engine.view, self.engine.active, decided.collect::<Vec<_>>());
+        let came_of = (&self.committed, self.wrong, self.spent, self.carried, self.came_back);
+        format!("{said:?} {stands:?} {came_of:?}")
     }
 
     /// Everything that can make a difference to what it does from here on. Left out are clocks and

@@ -10,6 +10,9 @@ use super::{
 /// A state of one replica.
 pub(super) type Place = u32;
 
+/// A hash of what others can notice of a replica.
+pub(super) type Face = u64;
+
 /// Deliveries to one replica after which others may notice something.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Burst {
@@ -26,6 +29,9 @@ pub(super) struct Space {
     pub(super) book: Book,
     locals: Vec<Arc<Local>>,
     by_text: BTreeMap<[u8; 32], Place>,
+    faces: Vec<Face>,
+    /// All that can be noticed of all, where the setting asks for it.
+    pub(super) noticed: BTreeSet<[Face; 3]>,
     /// For each place and event: 0 unknown, 1 impossible or without effect, else a place plus 2.
     steps: Vec<Vec<u32>>,
     /// What the correct replicas said, with what can be delivered then.
@@ -41,6 +47,8 @@ impl Space {
             book: Book::default(),
             locals: Vec::new(),
             by_text: BTreeMap::new(),
+            faces: Vec::new(),
+            noticed: BTreeSet::new(),
             steps: Vec::new(),
             unions: BTreeMap::new(),
             deliverable: Vec::new(),
@@ -75,10 +83,16 @@ impl Space {
             return *place;
         }
         let place = Place::try_from(self.locals.len()).unwrap();
+        let face = hash(local.face(&self.book).as_bytes());
+        self.faces.push(face.iter().take(8).fold(0, |face, byte| face << 8 | Face::from(*byte)));
         self.locals.push(Arc::new(local));
         self.steps.push(Vec::new());
         self.by_text.insert(text, place);
         place
+    }
+
+    fn face(&self, place: Place) -> Face {
+        self.faces[place as usize]
     }
 
     /// Where an event leads, if it makes a difference.
@@ -113,7 +127,10 @@ impl Space {
     }
 
     /// Everything that can happen next, where the correct replicas stand at these places.
-    pub(super) fn next(&mut self, places: &[Place]) -> Vec<Burst> {
+    pub(super) fn next(&mut self, places: &[Place; 3]) -> Vec<Burst> {
+        if self.setting.notices {
+            self.noticed.insert(places.map(|place| self.face(place)));
+        }
         let union = self.union(places);
         let spent = |of: fn(&Local) -> u8| places.iter().map(|it| of(self.local(*it))).sum::<u8>();
         let restarts = spent(|local| local.spent.restarts) < self.setting.restarts;
@@ -165,7 +182,7 @@ impl Space {
                         continue;
                     }
                     let longer: Vec<Event> = path.iter().chain([event]).copied().collect();
-                    if self.local(to).face() == self.local(from).face() {
+                    if self.face(to) == self.face(from) {
                         if length < self.setting.quiet {
                             seen.insert(to);
                             quiet.push((to, longer));
@@ -191,7 +208,7 @@ impl Space {
                 for at in level {
                     for event in events {
                         let Some(to) = self.step(at, *event) else { continue };
-                        let quiet = self.local(to).face() == self.local(at).face();
+                        let quiet = self.face(to) == self.face(at);
                         if quiet && later.insert(to) {
                             next.push(to);
                         }
@@ -214,7 +231,7 @@ impl Space {
                 }
             }
             let Some(end) = self.step(at, last) else { return false };
-            let noticed = self.local(end).face() != self.local(at).face();
+            let noticed = self.face(end) != self.face(at);
             noticed && (end == to || self.step(end, quiet[without]) == Some(to))
         })
     }
