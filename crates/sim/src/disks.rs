@@ -25,7 +25,8 @@ const READ_NS_MAX: u64 = 100_000_000;
 /// The longest time a slow disk takes to write, in nanoseconds.
 const WRITE_NS_MAX: u64 = 1_000_000_000;
 /// What only a faulty replica's disk does.
-const LIES: [&str; 4] = ["disk-lost-write", "disk-forgotten-write", "disk-misdirected", "disk-rot"];
+const LIES: [&str; 5] =
+    ["disk-lost-write", "disk-forgotten-write", "disk-misdirected", "disk-rot", "fsync-ignored"];
 
 /// What is wrong with a disk.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]

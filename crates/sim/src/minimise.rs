@@ -377,6 +377,8 @@ mod tests {
         plan.cast.liars = quiet.cast.liars;
         plan.cast.faulty = quiet.cast.faulty;
         plan.cast.twins.clear();
+        // One that is ahead of its time is as good as a liar.
+        plan.cast.clocks.clear();
         keep_seats(&mut plan, |at| (at.0 < 4).then_some(at));
         plan.end = plan.healed.plus(Duration::from_secs(30));
         plan
@@ -395,7 +397,7 @@ mod tests {
         let liars = BTreeSet::from([ReplicaId(0), ReplicaId(1)]);
         assert_eq!(cast.liars.keys().copied().collect::<BTreeSet<_>>(), liars);
         assert_eq!((*clients, *requests), (1, 1));
-        assert_eq!(*network, Network::even(QUIET, Duration::ZERO));
+        assert_eq!(&network.delay, &Network::even(QUIET, Duration::ZERO).delay);
         assert!(failure(&small.plan).is_some());
     }
 

@@ -173,10 +173,16 @@ fn a_slow_machine_takes_longer_and_comes_to_the_same_end() {
 #[test]
 fn seeds_of_faults_and_lies_violate_nothing_and_end() {
     let rare = Deed::TO_LAGGARDS.map(Deed::name);
-    let lies = ["disk-lost-write", "disk-forgotten-write", "disk-misdirected", "fsync-ignored"];
+    let disks = [
+        "disk-read-error",
+        "disk-lost-write",
+        "disk-forgotten-write",
+        "disk-misdirected",
+        "fsync-ignored",
+    ];
     let undone = [Deed::Forget.name(), Deed::ProposeOddly.name()];
     let charges = ["double-vote", "wrong-page", "wrong-state"];
-    reached(&swarm(0..150), &[&rare[..], &lies, &undone, &charges].concat());
+    reached(&swarm(0..150), &[&rare[..], &disks, &undone, &charges].concat());
 }
 
 #[test]
