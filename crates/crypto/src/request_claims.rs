@@ -43,7 +43,7 @@ impl Claims for Batch {
     fn claims(&self, domain: &Domain, out: &mut Vec<Claim>) {
         for item in &self.items {
             match item {
-                Item::Request(request) => request.claims(domain, out),
+                Item::Request(asked) => asked.request.claims(domain, out),
                 Item::Rejoin(rejoin) => rejoin.claims(domain, out),
             }
         }

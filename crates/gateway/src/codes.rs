@@ -191,6 +191,10 @@ codes! {
         "No quorum certified an answer in time. The request may have been ordered or not; nothing \
          is proven. Send the same request with the same Idempotency-Key again, here or at another \
          gateway: it executes at most once, and the retry fetches its answer.";
+    REQUEST_EXPIRED = 504 "request-expired":
+        "The request waited longer than answers are remembered: in the meantime more entries were \
+         made than the table of keys reaches back. It takes no effect from now on. Whether it took \
+         effect before, by another gateway, is not known any more: look, before sending it again.";
     REQUEST_ALTERED = 503 "request-altered" retry 1:
         "The request was ordered with other content than this client sent: a replica on its way \
          changed it. Nothing of it is proven to be yours; send it again, here or elsewhere.";

@@ -53,7 +53,7 @@ pub(crate) fn weight(request: &Request) -> usize {
 
 fn weight_of(item: &Item) -> usize {
     match item {
-        Item::Request(request) => weight(request),
+        Item::Request(asked) => weight(&asked.request),
         Item::Rejoin(_) => 0,
     }
 }
@@ -132,7 +132,7 @@ impl Admission {
 
     fn may_order(&self, item: &Item) -> bool {
         match item {
-            Item::Request(request) => self.admit(Proposal(request.clone())).is_ok(),
+            Item::Request(asked) => self.admit(Proposal(asked.request.clone())).is_ok(),
             Item::Rejoin(rejoin) => self.may_rejoin(rejoin),
         }
     }

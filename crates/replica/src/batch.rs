@@ -6,7 +6,9 @@
 //! before it takes.
 
 use crate::{admit::Admitted, config::Limits, port::Ticket, replay::ReplayKey};
-use quorate_types::{Batch, Held, Index, Item, Rejoin, ReplicaId, Request, Salt, Time, UnixMillis};
+use quorate_types::{
+    Asked, Batch, Held, Index, Item, Rejoin, ReplicaId, Request, Salt, Time, UnixMillis,
+};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -24,6 +26,8 @@ pub(crate) enum Source {
 pub(crate) struct Waiting {
     pub(crate) admitted: Admitted,
     pub(crate) ticket: Option<Ticket>,
+    /// What its gateway says of how old it may be.
+    pub(crate) asked: Index,
     /// When this replica began to expect it to be ordered.
     pub(crate) since: Time,
     /// Whether it was sent to all.
@@ -47,6 +51,13 @@ pub(crate) enum Unplaced {
 struct Load {
     count: usize,
     bytes: usize,
+}
+
+impl Waiting {
+    /// The request as it is forwarded and ordered.
+    pub(crate) fn asked(&self) -> Asked {
+        Asked { request: self.admitted.request().clone(), since: self.asked }
+    }
 }
 
 impl Load {
@@ -103,11 +114,18 @@ impl Batcher {
         now: Time,
         source: Source,
         admitted: Admitted,
+        asked: Index,
     ) -> Result<(), Unplaced> {
         let salt = admitted.request().salt;
         let key = ReplayKey::of(admitted.request());
-        if self.waiting.contains_key(&salt) {
-            return Err(Unplaced::Known);
+        if let Some(known) = self.waiting.get_mut(&salt) {
+            // A liar's word for how old it is must not outlast its gateway's.
+            let younger = known.admitted == admitted && asked > known.asked;
+            if !younger || matches!(source, Source::Gateway(_)) {
+                return Err(Unplaced::Known);
+            }
+            known.asked = asked;
+            return Ok(());
         }
         if matches!(source, Source::Gateway(_)) && self.running.contains_key(&key) {
             return Err(Unplaced::KeyRuns);
@@ -132,7 +150,8 @@ impl Batcher {
         self.held.add(weight);
         self.running.entry(key).or_insert(salt);
         self.tickets.extend(ticket.map(|ticket| (ticket, salt)));
-        self.waiting.insert(salt, Waiting { admitted, ticket, since: now, spread: false, peer });
+        let waiting = Waiting { admitted, ticket, asked, since: now, spread: false, peer };
+        self.waiting.insert(salt, waiting);
         Ok(())
     }
 
@@ -186,7 +205,7 @@ impl Batcher {
         self.in_flight = self.in_flight.saturating_sub(1);
         for item in batch.items.into_iter().rev() {
             match item {
-                Item::Request(request) => self.queue.push_front(request.salt),
+                Item::Request(asked) => self.queue.push_front(asked.request.salt),
                 Item::Rejoin(rejoin) => self.enqueue_rejoin(rejoin),
             }
         }
@@ -212,6 +231,12 @@ impl Batcher {
             held.remove(weight);
         }
         Some(waiting)
+    }
+
+    /// What was ordered too late no longer waits, unless this replica knows it to be younger.
+    pub(crate) fn expire(&mut self, asked: &Asked) -> Option<Waiting> {
+        let waiting = self.waiting.get(&asked.request.salt)?;
+        if waiting.asked > asked.since { None } else { self.remove(&asked.request) }
     }
 
     /// Removes what was answered elsewhere, and gives the gateways that wait for it.
@@ -280,7 +305,7 @@ impl Batcher {
             if bytes > self.limits.batch_bytes_max && !items.is_empty() {
                 break;
             }
-            items.push(Item::Request(waiting.admitted.request().clone()));
+            items.push(Item::Request(waiting.asked()));
             self.queue.pop_front();
         }
         if items.is_empty() {
@@ -307,9 +332,9 @@ impl Batcher {
     }
 
     /// All waiting requests, oldest first, at most `most`.
-    pub(crate) fn oldest(&self, most: usize) -> Vec<Arc<Request>> {
+    pub(crate) fn oldest(&self, most: usize) -> Vec<Asked> {
         let mut waiting: Vec<_> = self.waiting.values().collect();
         waiting.sort_by_key(|waiting| waiting.since);
-        waiting.iter().take(most).map(|waiting| waiting.admitted.request().clone()).collect()
+        waiting.iter().take(most).map(|waiting| waiting.asked()).collect()
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     replica::{Effects, FORWARD_MAX, Moment, Replica},
 };
 use quorate_protocol::{self as protocol, Accusation, Protocol, To};
-use quorate_types::{Batch, Index, Refusal, Rejoin, ReplicaId, Request, Time};
+use quorate_types::{Asked, Batch, Index, Refusal, Rejoin, ReplicaId, Request, Time};
 use std::sync::Arc;
 
 /// Bytes of requests in one forward, about; a single larger one goes alone.
@@ -33,7 +33,11 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                 Err(reply) => out.push(Effect::Reply { ticket, reply }),
             }
         }
-        self.hand_on(placed, out);
+        if self.primary.is_some_and(|primary| self.unreachable.contains(&primary)) {
+            self.expect_sooner(at, out);
+        } else {
+            self.hand_on(placed, out);
+        }
     }
 
     /// Keeps a submitted request until it is executed, unless it can be answered at once.
@@ -42,14 +46,16 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         at: Moment,
         ticket: Ticket,
         proposal: Proposal,
-    ) -> Result<Option<Arc<Request>>, Reply> {
+    ) -> Result<Option<Asked>, Reply> {
         let admitted = self.admission.admit(proposal).map_err(Reply::Refused)?;
         let request = admitted.request().clone();
         if let Some(index) = self.answered_before(&request) {
             return Err(Reply::Earlier(index));
         }
-        match self.batcher.place(at.now, Source::Gateway(ticket), admitted) {
-            Ok(()) => Ok(Some(request)),
+        // Whatever answers it stands at this place or behind it.
+        let since = Index(self.certifier.stable().map_or(0, |stable| stable.head.size));
+        match self.batcher.place(at.now, Source::Gateway(ticket), admitted, since) {
+            Ok(()) => Ok(Some(Asked { request, since })),
             Err(Unplaced::Known | Unplaced::KeyRuns) => Err(Reply::Refused(Refusal::new(
                 409,
                 "request-running",
@@ -73,11 +79,11 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         &mut self,
         at: Moment,
         from: ReplicaId,
-        requests: Vec<Arc<Request>>,
+        requests: Vec<Asked>,
         out: &mut Effects<P>,
     ) {
         let mut placed = Vec::new();
-        for request in requests {
+        for Asked { request, since } in requests {
             if self.is_executed(&request) {
                 continue;
             }
@@ -88,7 +94,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                 out.push(Effect::Accuse(Accusation { replica: from, charge, evidence }));
                 return;
             };
-            if self.batcher.place(at.now, Source::Peer(from), admitted).is_ok() {
+            if self.batcher.place(at.now, Source::Peer(from), admitted, since).is_ok() {
                 placed.push(request);
             }
         }
@@ -106,10 +112,10 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     }
 
     /// Gives requests to whoever leads.
-    pub(crate) fn hand_on(&mut self, requests: Vec<Arc<Request>>, out: &mut Effects<P>) {
+    pub(crate) fn hand_on(&mut self, requests: Vec<Asked>, out: &mut Effects<P>) {
         match self.primary {
             Some(primary) if primary == self.config.me && self.votes => {
-                requests.iter().for_each(|request| self.batcher.enqueue(request.salt));
+                requests.iter().for_each(|asked| self.batcher.enqueue(asked.request.salt));
             }
             Some(primary) => {
                 forward(&To::One(primary), requests, out);
@@ -152,7 +158,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                 // One that a peer forwarded may never have reached the primary.
                 let own = waiting.ticket.is_some();
                 let spread = if own { &mut to_all } else { &mut to_primary };
-                spread.push(waiting.admitted.request().clone());
+                spread.push(waiting.asked());
                 waiting.spread = true;
             }
             ignored |= waited >= patience;
@@ -174,12 +180,20 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         }
     }
 
-    /// The link to the primary broke while it owes us something: it is suspected sooner, because
-    /// requests go to all at once.
+    /// A link broke or came back. What the primary owes us when its link breaks goes to all.
     pub(crate) fn link(&mut self, at: Moment, peer: ReplicaId, up: bool, out: &mut Effects<P>) {
-        if up || self.primary != Some(peer) || self.batcher.is_empty() {
+        if up {
+            self.unreachable.remove(&peer);
             return;
         }
+        self.unreachable.insert(peer);
+        if self.primary == Some(peer) && !self.batcher.is_empty() {
+            self.expect_sooner(at, out);
+        }
+    }
+
+    /// The link to the primary is down: requests go to all at once, and it is suspected sooner.
+    fn expect_sooner(&mut self, at: Moment, out: &mut Effects<P>) {
         let patience = self.config.limits.patience;
         let early = Time(at.now.0.saturating_sub(nanos(patience) / 2));
         for waiting in self.batcher.waiting_mut() {
@@ -232,25 +246,21 @@ pub(crate) struct Offer {
 }
 
 /// Sends requests, in messages that every link carries.
-fn forward<P: Protocol<Command = Batch>>(
-    to: &To,
-    requests: Vec<Arc<Request>>,
-    out: &mut Effects<P>,
-) {
+fn forward<P: Protocol<Command = Batch>>(to: &To, requests: Vec<Asked>, out: &mut Effects<P>) {
     let (mut part, mut bytes) = (Vec::new(), 0_usize);
-    let mut send = |part: Vec<Arc<Request>>| {
+    let mut send = |part: Vec<Asked>| {
         if !part.is_empty() {
             out.push(Effect::Send { to: to.clone(), message: Message::Forward(part) });
         }
     };
-    for request in requests {
-        let next = weight(&request);
+    for asked in requests {
+        let next = weight(&asked.request);
         if part.len() >= FORWARD_MAX || bytes.saturating_add(next) > FORWARD_BYTES_MAX {
             send(std::mem::take(&mut part));
             bytes = 0;
         }
         bytes = bytes.saturating_add(next);
-        part.push(request);
+        part.push(asked);
     }
     send(part);
 }

@@ -16,8 +16,8 @@ use quorate_proof::{
 };
 use quorate_service::{Context, Service, State};
 use quorate_types::{
-    Chain, Digest, Epoch, Exchange, Index, Item, LogItem, Request, Response, Slot, StateRecord,
-    UnixMillis,
+    Asked, Chain, Digest, Epoch, Exchange, Index, Item, LogItem, Request, Response, Slot,
+    StateRecord, UnixMillis,
 };
 use std::{fmt, sync::Arc};
 
@@ -98,6 +98,8 @@ impl Rules {
 #[derive(Debug)]
 pub struct Executed {
     pub(crate) outcomes: Vec<Outcome>,
+    /// Requests that were ordered too late to be executed.
+    pub(crate) expired: Vec<Asked>,
     pub(crate) fresh: Vec<Fresh>,
     pub(crate) record: StateRecord,
     /// The root of the replay table alone.
@@ -244,18 +246,32 @@ impl Execution {
     pub fn execute(&mut self, ordered: Ordered) -> Executed {
         let proposed = ordered.batch().map_or(UnixMillis(0), |batch| batch.time);
         let time = UnixMillis(proposed.0.max(self.record.time.0.saturating_add(1)));
-        let mut outcomes = Vec::new();
+        let (mut outcomes, mut expired) = (Vec::new(), Vec::new());
         let mut fresh = Vec::new();
         for item in ordered.batch().map_or(&[][..], |batch| &batch.items) {
             match item {
-                Item::Request(request) => outcomes.push(self.apply(request, time, &mut fresh)),
+                Item::Request(asked) if self.is_expired(asked) => expired.push(asked.clone()),
+                Item::Request(asked) => {
+                    outcomes.push(self.apply(&asked.request, time, &mut fresh));
+                }
                 Item::Rejoin(rejoin) => {
                     fresh.push(Fresh { kind: EntryKind::Rejoin(rejoin.replica), exchange: None });
                     self.record.next_index = self.record.next_index.next();
                 }
             }
         }
-        self.finish(time, outcomes, fresh)
+        Executed { expired, ..self.finish(time, outcomes, fresh) }
+    }
+
+    /// Whether a request may have been executed and forgotten since its gateway took it in. It is
+    /// executed as nothing: a log that is executed again does not hold it. The table remembers
+    /// who signs for longer than a signature is taken.
+    fn is_expired(&self, asked: &Asked) -> bool {
+        let Asked { request, since } = asked;
+        let reached = since.0.saturating_add(self.rules.replay_window);
+        request.signature.is_none()
+            && self.record.next_index.0 > reached
+            && self.replay.answered(request).is_none()
     }
 
     /// Executes one slot again from what the log holds of it: all its items, and no other's.
@@ -337,7 +353,8 @@ impl Execution {
         self.record.service = self.state.root();
         let table = self.replay.root();
         self.record.replay = self.signatures.seal(&table);
-        Executed { outcomes, fresh, record: self.record, table, state: state_digest(&self.record) }
+        let (record, state) = (self.record, state_digest(&self.record));
+        Executed { outcomes, expired: Vec::new(), fresh, record, table, state }
     }
 
     /// Executes one request, or finds the entry that answered it before.

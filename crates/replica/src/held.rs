@@ -26,6 +26,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             Held::new("replica.candidates", self.candidates.len(), snapshots),
             Held::new("replica.snapshots", self.snapshots.len(), snapshots),
             Held::new("replica.peers", self.peers.len(), others),
+            Held::new("replica.unreachable", self.unreachable.len(), others),
             Held::new("replica.rejoined", self.rejoined.len(), n),
             Held::new("replica.offers", self.offers.len(), n),
             Held::new("replica.served", self.served.len(), others),

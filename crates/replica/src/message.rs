@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{Claim, Claims, Domain};
 use quorate_service::Cursor;
 use quorate_types::{
-    Digest, Head, Index, LogItem, Rejoin, RejoinReport, ReplicaId, Request, Signature, Slot,
+    Asked, Digest, Head, Index, LogItem, Rejoin, RejoinReport, ReplicaId, Request, Signature, Slot,
     StableCertificate, UnixMillis,
 };
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub enum Message<M> {
     /// Of the ordering engine.
     Engine(M),
     /// Requests for the primary to order; sent to all when it seems to ignore them.
-    Forward(Vec<Arc<Request>>),
+    Forward(Vec<Asked>),
     /// A replica's signature over its log after a slot.
     Cosign(Cosign),
     /// How far the sender is; sent now and then, so that one who lags notices.
@@ -167,7 +167,7 @@ impl<M: Claims> Claims for Message<M> {
         match self {
             Self::Engine(message) => message.claims(domain, out),
             Self::Forward(requests) => {
-                requests.iter().for_each(|request| request.claims(domain, out));
+                requests.iter().for_each(|asked| asked.request.claims(domain, out));
             }
             Self::RejoinOffer(rejoin) => rejoin.claims(domain, out),
             Self::Cosign(_)

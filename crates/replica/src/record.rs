@@ -4,8 +4,8 @@
 use crate::execute::{Executed, Outcome};
 use quorate_proof::{Entry, Frontier};
 use quorate_types::{
-    Digest, EntryFacts, Exchange, Head, Index, LogItem, Opening, Salt, Slot, StableCertificate,
-    StateRecord,
+    Asked, Digest, EntryFacts, Exchange, Head, Index, LogItem, Opening, Salt, Slot,
+    StableCertificate, StateRecord,
 };
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ pub struct Recorded {
     pub(crate) record: StateRecord,
     pub(crate) state: Digest,
     pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) expired: Vec<Asked>,
 }
 
 impl Recorder {
@@ -42,7 +43,7 @@ impl Recorder {
 
     /// Appends what a slot made.
     pub fn record(&mut self, executed: Executed) -> Recorded {
-        let Executed { outcomes, fresh, record, table, state } = executed;
+        let Executed { outcomes, expired, fresh, record, table, state } = executed;
         let from = Index(self.frontier.size());
         let mut items = Vec::with_capacity(fresh.len());
         let mut leaves = Vec::with_capacity(fresh.len());
@@ -59,7 +60,7 @@ impl Recorder {
         }
         let paths = self.frontier.append(&leaves);
         let head = Head { size: self.frontier.size(), root: self.frontier.root() };
-        Recorded { from, items: Arc::new(items), paths, head, record, state, outcomes }
+        Recorded { from, items: Arc::new(items), paths, head, record, state, outcomes, expired }
     }
 }
 

@@ -21,10 +21,10 @@ use quorate_proof::{Frontier, leaf_hash};
 use quorate_protocol::{self as protocol, Accusation, Outbox, Protocol, Stable, To, Verdict};
 use quorate_service::Service;
 use quorate_types::{
-    Batch, Digest, Index, Item, ReplicaId, Slot, StableCertificate, Time, UnixMillis, View,
+    Batch, Digest, Index, Item, Refusal, ReplicaId, Slot, StableCertificate, Time, UnixMillis, View,
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -79,6 +79,8 @@ pub struct Replica<P: Protocol<Command = Batch>> {
     pub(crate) primary: Option<ReplicaId>,
     pub(crate) entered: Time,
     pub(crate) patience_armed: bool,
+    /// Peers to which the link is down.
+    pub(crate) unreachable: BTreeSet<ReplicaId>,
     pub(crate) peers: BTreeMap<ReplicaId, Progress>,
     /// How far the engine knows this replica's state: what it committed, or was told.
     engine_at: Slot,
@@ -156,6 +158,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             primary: None,
             entered: Time::default(),
             patience_armed: false,
+            unreachable: BTreeSet::new(),
             peers: BTreeMap::new(),
             engine_at: Slot(0),
             decided: BTreeMap::new(),
@@ -530,6 +533,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         let slot = recorded.slot();
         let (from, items) = (recorded.from, recorded.items.clone());
         let tickets = self.release(&recorded);
+        self.refuse_expired(&recorded, out);
         self.consider_snapshot(&recorded);
         out.push(Effect::Append { from, items });
         let cosign = self.certifier.open(recorded, tickets);
@@ -553,6 +557,20 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             tickets.push((ticket, outcome.index, outcome.fresh));
         }
         tickets
+    }
+
+    /// Whose requests came too late to be executed: whether they were before, nobody remembers.
+    fn refuse_expired(&mut self, recorded: &Recorded, out: &mut Effects<P>) {
+        for asked in &recorded.expired {
+            let waiting = self.batcher.expire(asked);
+            let Some(ticket) = waiting.and_then(|waiting| waiting.ticket) else { continue };
+            let reply = Reply::Refused(Refusal::new(
+                504,
+                "request-expired",
+                "the request waited longer than answers are remembered; nothing is known of it",
+            ));
+            out.push(Effect::Reply { ticket, reply });
+        }
     }
 
     /// Notes which replicas a batch lets rejoin, and how far the log must go for that. `Some` is

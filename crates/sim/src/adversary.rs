@@ -48,8 +48,8 @@ use quorate_replica::{
     message::{Cosign, Manifest, Page, Progress, Sync},
 };
 use quorate_types::{
-    Batch, ClientSignature, Digest, Item, PublicKey, Rejoin, ReplicaId, Request, Salt, Signature,
-    Slot, StableCertificate, UnixMillis, View, Wire,
+    Asked, Batch, ClientSignature, Digest, Index, Item, PublicKey, Rejoin, ReplicaId, Request,
+    Salt, Signature, Slot, StableCertificate, UnixMillis, View, Wire,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -359,11 +359,11 @@ impl Adversary {
     /// Keeps requests that pass by, and what others report to it.
     fn learn(&mut self, message: &Sent) {
         match message {
-            Message::Forward(requests) => requests.iter().for_each(|it| self.note(it)),
+            Message::Forward(asked) => asked.iter().for_each(|it| self.note(&it.request)),
             Message::Engine(Order { body: Body::PrePrepare(proposal), .. }) => {
                 for item in proposal.command.iter().flat_map(|batch| &batch.items) {
-                    if let Item::Request(request) = item {
-                        self.note(request);
+                    if let Item::Request(asked) = item {
+                        self.note(&asked.request);
                     }
                 }
             }
@@ -434,7 +434,7 @@ impl Adversary {
         let corrupt = self.corrupted(&altered);
         if let Some(corrupt) = &corrupt {
             if let Message::Forward(requests) = corrupt {
-                self.invented.extend(requests.iter().map(|request| Request::clone(request)));
+                self.invented.extend(requests.iter().map(|asked| Request::clone(&asked.request)));
             }
             *self.injected.entry(Deed::Corrupt.name()).or_default() += 1;
         }
@@ -647,7 +647,7 @@ impl Adversary {
                 batch.items.push(Item::Rejoin(rejoin));
             }
             4 => batch.items.reverse(),
-            _ => batch.items.extend(self.junk().map(|junk| Item::Request(Arc::new(junk)))),
+            _ => batch.items.extend(self.junk().map(Item::Request)),
         }
         batch
     }
@@ -666,7 +666,7 @@ impl Adversary {
             }
         }
         if self.junk < JUNK_MAX && self.tempted(Deed::SendJunk, 700) {
-            let junk = (0..self.rng.range(1, 4)).filter_map(|_| self.junk()).map(Arc::new);
+            let junk = (0..self.rng.range(1, 4)).filter_map(|_| self.junk());
             messages.push(Arc::new(Message::Forward(junk.collect())));
         }
         messages.extend(self.claim_loss().map(Arc::new));
@@ -699,7 +699,7 @@ impl Adversary {
     }
 
     /// A request that no client made, or not like this.
-    fn junk(&mut self) -> Option<Request> {
+    fn junk(&mut self) -> Option<Asked> {
         self.junk += 1;
         let known = self.rng.pick(self.requests.make_contiguous()).cloned();
         let mut request = match (self.rng.below(6), known) {
@@ -721,7 +721,8 @@ impl Adversary {
             request.signature = None;
             self.invented.push(request.clone());
         }
-        Some(request)
+        let since = Index(*self.rng.pick(&[0, 10, 100, u64::MAX]).unwrap_or(&0));
+        Some(Asked { request: Arc::new(request), since })
     }
 
     fn invention(&mut self) -> Request {

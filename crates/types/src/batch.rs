@@ -3,7 +3,7 @@
 use crate::{
     digest::{Digest, Signature},
     head::StableCertificate,
-    ids::{ReplicaId, Slot, View},
+    ids::{Index, ReplicaId, Slot, View},
     request::Request,
     time::UnixMillis,
 };
@@ -23,9 +23,19 @@ pub struct Batch {
 #[derive(BorshDeserialize, BorshSerialize, Clone, Debug, Eq, PartialEq)]
 pub enum Item {
     /// A client's request.
-    Request(Arc<Request>),
+    Request(Asked),
     /// A replica that lost its disk asks to vote again (rule 28a).
     Rejoin(Rejoin),
+}
+
+/// A request, with how old it may be.
+#[derive(BorshDeserialize, BorshSerialize, Clone, Debug, Eq, PartialEq)]
+pub struct Asked {
+    /// The request.
+    pub request: Arc<Request>,
+    /// The size of the certified log in which its gateway did not find it answered. Nothing is
+    /// executed that comes later than the table of requests reaches back to there (rule 15).
+    pub since: Index,
 }
 
 /// A replica that lost its disk, with what a quorum of others said about where it may have voted.

@@ -34,7 +34,7 @@ pub mod tally;
 pub mod time;
 pub mod wire;
 
-pub use batch::{Batch, Item, Rejoin, RejoinReport};
+pub use batch::{Asked, Batch, Item, Rejoin, RejoinReport};
 pub use committee::{Committee, CommitteeError, FaultModel};
 pub use digest::{Digest, PublicKey, Salt, Signature};
 pub use head::{Cosignature, Head, StableCertificate, StateRecord};

@@ -11,10 +11,10 @@ use oracles::{
 };
 use proptest::prelude::*;
 use quorate_types::{
-    Batch, Chain, ClientSignature, Committee, Cosignature, Digest, EntryFacts, Epoch, Exchange,
-    Head, Index, Item, LogItem, Opening, Proven, PublicKey, Rejoin, RejoinReport, ReplicaId,
-    Request, Response, Salt, Signature, Slot, StableCertificate, StateRecord, UnixMillis, View,
-    Wire, WireError,
+    Asked, Batch, Chain, ClientSignature, Committee, Cosignature, Digest, EntryFacts, Epoch,
+    Exchange, Head, Index, Item, LogItem, Opening, Proven, PublicKey, Rejoin, RejoinReport,
+    ReplicaId, Request, Response, Salt, Signature, Slot, StableCertificate, StateRecord,
+    UnixMillis, View, Wire, WireError,
 };
 use sha2::{Digest as _, Sha256};
 use std::{fmt::Debug, sync::Arc};
@@ -229,11 +229,14 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn any_asked()(request in any_request(), since in any::<u64>()) -> Asked {
+        Asked { request: Arc::new(request), since: Index(since) }
+    }
+}
+
 fn any_item() -> impl Strategy<Value = Item> {
-    prop_oneof![
-        any_request().prop_map(|request| Item::Request(Arc::new(request))),
-        any_rejoin().prop_map(Item::Rejoin),
-    ]
+    prop_oneof![any_asked().prop_map(Item::Request), any_rejoin().prop_map(Item::Rejoin),]
 }
 
 prop_compose! {
@@ -348,7 +351,7 @@ proptest! {
         hold(&proven, place, flip, &more);
         for item in &batch.items {
             match item {
-                Item::Request(request) => hold(&**request, place, flip, &more),
+                Item::Request(asked) => hold(asked, place, flip, &more),
                 Item::Rejoin(rejoin) => hold(rejoin, place, flip, &more),
             }
         }

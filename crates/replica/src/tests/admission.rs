@@ -8,7 +8,7 @@ fn refused(request: Request) -> (u16, &'static str) {
 }
 
 fn batch(time: u64, requests: Vec<Request>) -> Batch {
-    let items = requests.into_iter().map(|request| Item::Request(Arc::new(request))).collect();
+    let items = requests.into_iter().map(item).collect();
     Batch { time: UnixMillis(time), items }
 }
 

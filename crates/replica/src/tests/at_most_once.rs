@@ -159,3 +159,65 @@ fn rule_11_a_restored_table_forgets_at_the_same_entries_as_one_that_never_stoppe
         assert_eq!(original.record(), restored.record(), "after entry {n}");
     }
 }
+
+fn ordered(execution: &Execution, after_ms: u64, since: Index, request: &Request) -> Ordered {
+    let items = vec![Item::Request(Asked { request: Arc::new(request.clone()), since })];
+    let batch = Batch { time: UnixMillis(GENESIS.0 + after_ms), items };
+    Ordered::new(execution.record().slot.next(), Some(Arc::new(batch)))
+}
+
+/// A gateway that is cut off forwards what it held as soon as it is back, answered long ago or not.
+#[test]
+fn rule_15_a_request_that_outlives_the_table_takes_effect_at_most_once() {
+    for between in 0..30_u8 {
+        let mut execution = execution();
+        slot(&mut execution, 1, &[put(90, "b", "w")]);
+        // Taken in by two gateways, and executed for the other one.
+        let since = execution.record().next_index;
+        slot(&mut execution, 2, &[put(1, "a", "v")]);
+        for n in 0..between {
+            slot(&mut execution, 3 + u64::from(n), &[put(100 + n, "b", "w")]);
+        }
+        let late = Request { salt: Salt([9; 16]), ..put(1, "a", "v") };
+        let ordered = ordered(&execution, 100, since, &late);
+        let executed = execution.execute(ordered);
+        assert!(executed.fresh[0].exchange.is_none(), "again after {between} entries");
+        // The other gateway's is known as long as the table reaches back, and then it is expired.
+        assert_eq!((executed.outcomes.len(), executed.expired.len()).0 == 1, between < 8);
+        assert_eq!(executed.outcomes.len() + executed.expired.len(), 1);
+    }
+}
+
+#[test]
+fn rule_15_a_request_that_was_never_executed_expires_too_and_a_log_repeats_without_it() {
+    let mut execution = execution();
+    let (mut recorder, _) = recorder(&execution);
+    let mut log = Vec::new();
+    for (n, expected) in [(1, true), (8, true), (9, false)] {
+        let mut items: Vec<_> = (0..8).map(|m| item(put(100 + 8 * n + m, "b", "w"))).collect();
+        let since = Index(execution.record().next_index.0 + 8 - u64::from(n));
+        let request = Arc::new(put(n, "a", "v"));
+        items.push(Item::Request(Asked { request, since }));
+        let time = UnixMillis(GENESIS.0 + u64::from(n));
+        let next = execution.record().slot.next();
+        let batch = Some(Arc::new(Batch { time, items }));
+        let executed = execution.execute(Ordered::new(next, batch));
+        assert_eq!(executed.expired.is_empty(), expected, "{n} entries after it was taken in");
+        log.extend(recorder.record(executed).items().iter().cloned());
+    }
+    let mut again = super::execution();
+    for slot in crate::sync::by_slot(log) {
+        again.repeat(&slot).unwrap();
+    }
+    assert_eq!(again.record(), execution.record());
+}
+
+/// Its signature is no longer taken when it is forgotten, so there is nothing to fear.
+#[test]
+fn a_signed_request_does_not_expire_by_entries() {
+    let mut execution = execution();
+    let filler: Vec<_> = (10..40).map(|n| put(n, "b", "w")).collect();
+    slot(&mut execution, 1, &filler);
+    let ordered = ordered(&execution, 2, Index(1), &signed(1, GENESIS.seconds()));
+    assert_eq!(status(&execution.execute(ordered), 0), 201);
+}

@@ -4,7 +4,10 @@ use crate::{
     batch::{Batcher, Source, Unplaced},
     port::Ticket,
 };
-use quorate_types::Time;
+use quorate_types::{Index, Time};
+
+/// What the gateway knew of when the request came.
+const AT: Index = Index(5);
 
 fn batcher() -> Batcher {
     let limits = Limits {
@@ -28,7 +31,7 @@ fn enqueue(batcher: &mut Batcher, number: u8) {
     let request = put(number, "a", "v");
     let salt = request.salt;
     let ticket = Source::Gateway(Ticket(number.into()));
-    batcher.place(Time(number.into()), ticket, admitted(request)).unwrap();
+    batcher.place(Time(number.into()), ticket, admitted(request), AT).unwrap();
     batcher.enqueue(salt);
 }
 
@@ -93,17 +96,17 @@ fn the_waiting_room_is_bounded_in_all_and_for_each_peer() {
     let mut batcher = batcher();
     for n in 1..=2 {
         let source = Source::Peer(ReplicaId(2));
-        batcher.place(Time(1), source, admitted(put(n, "a", "v"))).unwrap();
+        batcher.place(Time(1), source, admitted(put(n, "a", "v")), AT).unwrap();
     }
-    let third = batcher.place(Time(1), Source::Peer(ReplicaId(2)), admitted(put(3, "a", "v")));
+    let third = batcher.place(Time(1), Source::Peer(ReplicaId(2)), admitted(put(3, "a", "v")), AT);
     assert_eq!(third, Err(Unplaced::Full));
     (4..=9).for_each(|n| enqueue(&mut batcher, n));
     let ticket = Source::Gateway(Ticket(99));
-    let last = batcher.place(Time(1), ticket, admitted(put(10, "a", "v")));
+    let last = batcher.place(Time(1), ticket, admitted(put(10, "a", "v")), AT);
     assert_eq!(last, Err(Unplaced::Full));
     // Room comes back as requests are executed.
     batcher.remove(&put(1, "a", "v")).unwrap();
-    batcher.place(Time(1), Source::Peer(ReplicaId(2)), admitted(put(3, "a", "v"))).unwrap();
+    batcher.place(Time(1), Source::Peer(ReplicaId(2)), admitted(put(3, "a", "v")), AT).unwrap();
 }
 
 #[test]
@@ -111,7 +114,7 @@ fn what_waits_is_bounded_in_bytes_and_no_peer_takes_more_than_half() {
     let weight = admitted(put(1, "a", "v")).weight();
     let limits = Limits { waiting_bytes_max: 4 * weight, ..Limits::default() };
     let mut batcher = Batcher::new(limits);
-    let mut place = |source, n| batcher.place(Time(1), source, admitted(put(n, "a", "v")));
+    let mut place = |source, n| batcher.place(Time(1), source, admitted(put(n, "a", "v")), AT);
     let peer = Source::Peer(ReplicaId(2));
     assert_eq!([place(peer, 1), place(peer, 2)], [Ok(()), Ok(())]);
     assert_eq!(place(peer, 3), Err(Unplaced::Full));
@@ -119,7 +122,7 @@ fn what_waits_is_bounded_in_bytes_and_no_peer_takes_more_than_half() {
     assert_eq!([place(ticket(1), 4), place(ticket(2), 5)], [Ok(()), Ok(())]);
     assert_eq!(place(ticket(3), 6), Err(Unplaced::Full));
     batcher.remove(&put(1, "a", "v")).unwrap();
-    assert_eq!(batcher.place(Time(1), peer, admitted(put(3, "a", "v"))), Ok(()));
+    assert_eq!(batcher.place(Time(1), peer, admitted(put(3, "a", "v")), AT), Ok(()));
 }
 
 #[test]
@@ -127,7 +130,7 @@ fn an_abandoned_request_is_ordered_all_the_same_and_nobody_waits_for_it() {
     let mut batcher = batcher();
     let place = |batcher: &mut Batcher, ticket, n| {
         let source = Source::Gateway(Ticket(ticket));
-        batcher.place(Time(1), source, admitted(put(n, "a", "v"))).unwrap();
+        batcher.place(Time(1), source, admitted(put(n, "a", "v")), AT).unwrap();
         batcher.enqueue(put(n, "a", "v").salt);
     };
     place(&mut batcher, 1, 1);
@@ -144,7 +147,7 @@ fn one_key_runs_once_at_a_gateway() {
     let mut batcher = batcher();
     enqueue(&mut batcher, 1);
     let retry = Request { salt: Salt([7; 16]), ..put(1, "a", "v") };
-    let again = batcher.place(Time(1), Source::Gateway(Ticket(7)), admitted(retry));
+    let again = batcher.place(Time(1), Source::Gateway(Ticket(7)), admitted(retry), AT);
     assert_eq!(again, Err(Unplaced::KeyRuns));
 }
 
@@ -161,4 +164,23 @@ fn the_line_of_a_primary_whose_requests_others_order_does_not_grow() {
     }
     batcher.set_room(10);
     assert_eq!(next(&mut batcher), Some(3), "what waits is proposed all the same");
+}
+
+/// Else a liar who is faster than a gateway could have its requests expire again and again.
+#[test]
+fn of_two_words_for_how_old_a_request_is_the_younger_counts() {
+    let mut batcher = batcher();
+    let request = || admitted(put(1, "a", "v"));
+    let (liar, peer) = (Source::Peer(ReplicaId(3)), Source::Peer(ReplicaId(2)));
+    batcher.place(Time(1), liar, request(), Index(0)).unwrap();
+    assert_eq!(batcher.place(Time(2), peer, request(), AT), Ok(()));
+    assert_eq!(batcher.place(Time(3), liar, request(), Index(0)), Err(Unplaced::Known));
+    let other = admitted(Request { body: Bytes::from_static(b"w"), ..put(1, "a", "v") });
+    assert_eq!(batcher.place(Time(3), liar, other, Index(9)), Err(Unplaced::Known));
+    let asked = |since| Asked { request: Arc::new(put(1, "a", "v")), since };
+    assert!(batcher.expire(&asked(Index(0))).is_none(), "it is younger than that");
+    batcher.enqueue(put(1, "a", "v").salt);
+    let batch = batcher.next(UnixMillis(1)).unwrap();
+    assert_eq!(batch.items, [Item::Request(asked(AT))]);
+    assert!(batcher.expire(&asked(AT)).is_some());
 }

@@ -4,6 +4,7 @@ mod admission;
 mod at_most_once;
 mod batching;
 mod certifying;
+mod demanding;
 mod rejoining;
 mod repeating;
 mod signing;
@@ -21,8 +22,8 @@ use quorate_crypto::{Cosigner, Domain, MacKeyring, Verifier};
 use quorate_proof::{Coverage, Frontier, Origin, Policy, leaf_hash};
 use quorate_service::Kv;
 use quorate_types::{
-    Batch, Chain, ClientSignature, Committee, Digest, FaultModel, Item, LogItem, PublicKey,
-    ReplicaId, Request, Salt, Signature, UnixMillis,
+    Asked, Batch, Chain, ClientSignature, Committee, Digest, FaultModel, Index, Item, LogItem,
+    PublicKey, ReplicaId, Request, Salt, Signature, UnixMillis,
 };
 use std::sync::Arc;
 
@@ -93,9 +94,14 @@ fn execution() -> Execution {
     Execution::genesis(Box::new(Kv), Rules::from(&config()))
 }
 
+/// As a gateway takes it in that knows all there is.
+fn item(request: Request) -> Item {
+    Item::Request(Asked { request: Arc::new(request), since: Index(u64::MAX) })
+}
+
 /// The next slot, with these requests, `after_ms` after genesis.
 fn slot(execution: &mut Execution, after_ms: u64, requests: &[Request]) -> Executed {
-    let items = requests.iter().map(|request| Item::Request(Arc::new(request.clone())));
+    let items = requests.iter().map(|request| item(request.clone()));
     let batch = Batch { time: UnixMillis(GENESIS.0 + after_ms), items: items.collect() };
     let next = execution.record().slot.next();
     execution.execute(Ordered::new(next, Some(Arc::new(batch))))

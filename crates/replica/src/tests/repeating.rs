@@ -28,7 +28,7 @@ fn no_ops_rejoins_and_retries_are_repeated_too() {
     let next = execution.record().slot.next();
     keep(execution.execute(Ordered::new(next, None)));
     let rejoin = quorate_types::Rejoin { replica: ReplicaId(2), nonce: digest(1), reports: vec![] };
-    let items = vec![Item::Rejoin(rejoin), Item::Request(Arc::new(put(2, "b", "w")))];
+    let items = vec![Item::Rejoin(rejoin), item(put(2, "b", "w"))];
     let batch = Batch { time: UnixMillis(GENESIS.0 + 9), items };
     keep(execution.execute(Ordered::new(next.next(), Some(Arc::new(batch)))));
     assert_eq!(repeat(&log).unwrap().record(), execution.record());

@@ -14,14 +14,18 @@ use quorate_replica::{
     message::{Cosign, Manifest, Page, Progress, StateMap, Sync},
 };
 use quorate_types::{
-    Batch, Cosignature, Digest, Epoch, Exchange, Head, Index, Item, LogItem, Opening, Rejoin,
-    RejoinReport, ReplicaId, Request, Response, Salt, Signature, Slot, StableCertificate,
+    Asked, Batch, Cosignature, Digest, Epoch, Exchange, Head, Index, Item, LogItem, Opening,
+    Rejoin, RejoinReport, ReplicaId, Request, Response, Salt, Signature, Slot, StableCertificate,
     StateRecord, UnixMillis, View, Wire,
 };
 use std::sync::Arc;
 
 const SIGNATURE: Signature = Signature([7; 64]);
 const DIGEST: Digest = Digest([8; 32]);
+
+fn asked() -> Asked {
+    Asked { request: request(), since: Index(3) }
+}
 
 fn request() -> Arc<Request> {
     Arc::new(Request {
@@ -50,7 +54,7 @@ fn report() -> RejoinReport {
 }
 
 fn batch() -> Arc<Batch> {
-    let items = vec![Item::Request(request()), Item::Rejoin(rejoin())];
+    let items = vec![Item::Request(asked()), Item::Rejoin(rejoin())];
     Arc::new(Batch { time: UnixMillis(1_763_658_123_456), items })
 }
 
@@ -180,7 +184,7 @@ pub fn messages() -> Vec<Vec<u8>> {
         signature: SIGNATURE,
     };
     let own = [
-        Peer::Forward(vec![request()]),
+        Peer::Forward(vec![asked()]),
         Peer::Cosign(cosign),
         Peer::Progress(Progress { executed: Slot(3), stable: Slot(2) }),
         Peer::RejoinAsk { nonce: DIGEST },

@@ -6,10 +6,10 @@
 pub mod samples;
 
 use quorate_types::{
-    Batch, Chain, ClientSignature, Committee, Cosignature, Digest, EntryFacts, Epoch, Exchange,
-    FaultModel, Head, Index, Item, LogItem, Opening, Proven, PublicKey, Rejoin, RejoinReport,
-    ReplicaId, Request, Response, Salt, Signature, Slot, StableCertificate, StateRecord,
-    UnixMillis, View, Wire,
+    Asked, Batch, Chain, ClientSignature, Committee, Cosignature, Digest, EntryFacts, Epoch,
+    Exchange, FaultModel, Head, Index, Item, LogItem, Opening, Proven, PublicKey, Rejoin,
+    RejoinReport, ReplicaId, Request, Response, Salt, Signature, Slot, StableCertificate,
+    StateRecord, UnixMillis, View, Wire,
 };
 use std::fmt::Debug;
 
@@ -35,7 +35,7 @@ macro_rules! decoders {
 }
 
 decoders! {
-    Batch Chain ClientSignature Committee Cosignature Digest EntryFacts Epoch Exchange FaultModel
+    Asked Batch Chain ClientSignature Committee Cosignature Digest EntryFacts Epoch Exchange FaultModel
     Head Index Item LogItem Opening Proven PublicKey Rejoin RejoinReport ReplicaId Request Response
     Salt Signature Slot StableCertificate StateRecord UnixMillis View
 }

@@ -4,10 +4,10 @@
 use super::wire;
 use bytes::Bytes;
 use quorate_types::{
-    Batch, Chain, ClientSignature, Committee, Cosignature, Digest, EntryFacts, Epoch, Exchange,
-    FaultModel, Head, Index, Item, LogItem, Opening, Proven, PublicKey, Rejoin, RejoinReport,
-    ReplicaId, Request, Response, Salt, Signature, Slot, StableCertificate, StateRecord,
-    UnixMillis, View, Wire,
+    Asked, Batch, Chain, ClientSignature, Committee, Cosignature, Digest, EntryFacts, Epoch,
+    Exchange, FaultModel, Head, Index, Item, LogItem, Opening, Proven, PublicKey, Rejoin,
+    RejoinReport, ReplicaId, Request, Response, Salt, Signature, Slot, StableCertificate,
+    StateRecord, UnixMillis, View, Wire,
 };
 use std::{fmt::Debug, sync::Arc};
 
@@ -116,11 +116,15 @@ fn exchange() -> Exchange {
     Exchange { request: Arc::new(request()), response: response() }
 }
 
+fn asked() -> Asked {
+    Asked { request: Arc::new(request()), since: Index(0x0102_0304) }
+}
+
 /// A batch of a request and a rejoin.
 pub fn batch() -> Batch {
     Batch {
         time: UnixMillis(1_763_658_123_456),
-        items: vec![Item::Request(Arc::new(request())), Item::Rejoin(rejoin())],
+        items: vec![Item::Request(asked()), Item::Rejoin(rejoin())],
     }
 }
 
@@ -130,6 +134,7 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let (entry, exchange_of) = ("quorate-exchange/1\n".into(), Some(exchange()));
     let item = LogItem { entry, exchange: exchange_of, opening: Some(opening()) };
     vec![
+        ("Asked", sample(asked())),
         ("Batch", sample(batch())),
         ("Chain", sample(Chain::parse("5f2c9a17d0e84b63").unwrap())),
         ("ClientSignature", sample(client_signature())),
