@@ -46,12 +46,14 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             slots.pop();
             out.push(Effect::Truncate { size: keep });
         }
-        for slot in slots {
+        // What lies deeper came by state transfer, which a crash interrupted: others certified it.
+        let deep = slots.len().saturating_sub(self.certifier.recovered_max());
+        for (place, slot) in slots.into_iter().enumerate() {
             let execution = self.execution.as_mut().ok_or("no state")?;
             let executed = execution.repeat(&slot).map_err(|e| format!("own log corrupt: {e}"))?;
             let recorded = self.recorder.record(executed);
             size = recorded.head.size;
-            if size > certified {
+            if size > certified && place >= deep {
                 // Sent again by the next ticks, until a quorum has signed.
                 self.certifier.open(recorded, Vec::new());
             } else if let Some(certificate) = certificate.as_ref().filter(|c| c.head.size == size)

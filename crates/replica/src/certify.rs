@@ -156,11 +156,17 @@ impl Certifier {
         (self.open.len() as u64) < self.window.saturating_mul(OPEN_WINDOWS)
     }
 
+    /// How many slots a restart may bring back that are not known to be certified.
+    pub(crate) fn recovered_max(&self) -> usize {
+        let slots = self.window.saturating_mul(OPEN_WINDOWS + RECOVERED_WINDOWS);
+        usize::try_from(slots).unwrap_or(usize::MAX)
+    }
+
     /// What is kept here, with its bounds; a slot has at most so many items.
     pub(crate) fn held(&self, items_max: u64) -> [Held; 6] {
         let n = self.committee.n() as u64;
         let others = n.saturating_sub(1);
-        let open = self.window.saturating_mul(OPEN_WINDOWS + RECOVERED_WINDOWS);
+        let open = self.recovered_max() as u64;
         let early = self.window.saturating_mul(EARLY_WINDOWS).saturating_mul(others);
         let tickets = self.open.values().map(|open| open.tickets.len()).sum();
         let signed = self

@@ -14,6 +14,13 @@ type Effects = Vec<Effect<Engine>>;
 
 /// Replica 1 of a cluster whose primary is replica 0, after its start.
 fn started() -> Replica<Engine> {
+    let replica = started_on(&[]);
+    assert_eq!(replica.sight().primary, Some(ReplicaId(0)));
+    replica
+}
+
+/// The same, after a start on a log that no certificate is stored for.
+pub(super) fn started_on(log: &[LogItem]) -> Replica<Engine> {
     let config = Config { me: ReplicaId(1), ..config() };
     let signer = VoteSigner::Mac { keyring: keyring(), replica: config.me };
     let engine = PbftConfig::new(config.me, config.committee, config.domain.clone());
@@ -23,15 +30,14 @@ fn started() -> Replica<Engine> {
     let recovered = Recovered {
         records: Vec::new(),
         lost: false,
-        log_size: 0,
+        log_size: log.len() as u64,
         snapshot: None,
-        items: Vec::new(),
+        items: log.iter().skip(1).cloned().collect(),
         certificate: None,
         nonce: digest(1),
     };
     let mut effects = Effects::new();
     replica.handle(Time(1), GENESIS, Input::Start(Box::new(recovered)), &mut effects);
-    assert_eq!(replica.sight().primary, Some(ReplicaId(0)));
     replica
 }
 

@@ -6,7 +6,7 @@ use crate::{
     sync::{PageFault, Piece, Step, Syncer, by_slot, check_page, page},
 };
 use quorate_proof::{cosignature_message, head_text};
-use quorate_types::{Cosignature, Head, Index, Response, StableCertificate};
+use quorate_types::{Cosignature, Head, Index, Response, Slot, StableCertificate};
 
 /// Inclusion paths computed the slow way, over a whole log.
 fn path(log: &[LogItem], index: u64, size: u64) -> Vec<Digest> {
@@ -243,4 +243,13 @@ fn an_exchange_with_anything_that_its_entry_does_not_cover_is_refused() {
     refuse(|_, response| response.fields.push(field()), "a response field");
     refuse(|request, _| request.fields.push(field()), "a request field");
     refuse(|request, _| request.salt = Salt([9; 16]), "another salt");
+}
+
+/// What a crash leaves of a long transfer is executed, and is not all cosigned once more.
+#[test]
+fn rule_12_a_restart_on_stored_slots_executes_them_and_keeps_no_more_than_it_may() {
+    let (log, _, _) = written(100);
+    let replica = demanding::started_on(&log);
+    assert_eq!(replica.sight().executed, Slot(99), "the last one might be torn");
+    assert!(replica.held().iter().all(|held| !held.is_over()), "{:?}", replica.held());
 }
