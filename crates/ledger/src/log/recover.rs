@@ -21,6 +21,8 @@ use std::sync::{
 
 /// Entries whose derived bytes are written at once.
 const BATCH: usize = 1024;
+/// Where a file is copied to before the copy takes its place.
+const COPY: &str = "log.new";
 /// Bytes behind the mark that are written once more when the log is opened, at most.
 const WRITTEN_AGAIN_MAX: usize = 256 << 20;
 
@@ -33,7 +35,7 @@ pub(super) fn open<D: Disk>(disk: D, owner: Owner) -> Result<Opened<D>, LogError
         (CERTIFICATES, Kind::Certificates, mark.certificates_end),
     ] {
         prepare(&shared, file, kind, needed)?;
-        write_again(&shared.disk, file, needed)?;
+        write_again(&shared, file, needed)?;
     }
     let before = lengths(&shared.disk)?;
     let (growth, rebuilt_entries) = entries(&shared.disk, &mark)?;
@@ -78,15 +80,27 @@ fn prepare<D: Disk>(
 /// Writes anew what is not known to be durable, so that the next sync makes it so: after a failed
 /// fsync the system holds pages for clean that are not on the disk. A crash meanwhile may lose it,
 /// as it might before.
-fn write_again<D: Disk>(disk: &D, file: &str, durable: u64) -> Result<(), DiskError> {
-    let behind = usize::try_from(length(disk, file)?.saturating_sub(durable)).unwrap_or(usize::MAX);
+///
+/// Where no mark vouches for anything, not even the header is known to be durable; and if the mark
+/// was damaged, all of it may be. A copy takes the file's place then, and nothing is ever lost.
+fn write_again<D: Disk>(shared: &Shared<D>, file: &str, durable: u64) -> Result<(), LogError> {
+    let disk = &shared.disk;
+    let marked = durable > HEADER_BYTES as u64;
+    let from = if marked { durable } else { 0 };
+    let behind = usize::try_from(length(disk, file)?.saturating_sub(from)).unwrap_or(usize::MAX);
     // More than that is there only if the mark is damaged, and is left alone.
     if behind == 0 || behind > WRITTEN_AGAIN_MAX {
         return Ok(());
     }
-    let Some(bytes) = read_exactly(disk, file, durable, behind)? else { return Ok(()) };
-    cut(disk, file, durable)?;
-    disk.append(file, &bytes)
+    let Some(bytes) = read_exactly(disk, file, from, behind)? else { return Ok(()) };
+    if marked {
+        cut(disk, file, from)?;
+        return Ok(disk.append(file, &bytes)?);
+    }
+    cut(disk, COPY, 0)?;
+    disk.append(COPY, &bytes)?;
+    let copied = disk.sync(COPY).and_then(|()| disk.rename(COPY, file));
+    copied.and_then(|()| disk.sync(file)).map_err(|error| shared.fail(&error))
 }
 
 fn length<D: Disk>(disk: &D, file: &str) -> Result<u64, DiskError> {

@@ -118,6 +118,22 @@ fn what_the_next_process_reads_after_a_failed_fsync_can_be_made_durable() {
     }
 }
 
+/// Somebody dies while the files are made, and the next one finds their headers in memory alone.
+#[test]
+fn headers_that_were_never_synced_are_made_durable_by_the_next_process() {
+    for writes in 0..14 {
+        let disk = MemoryDisk::new();
+        disk.stop_after(writes);
+        let _ = Log::open(disk.clone(), owner());
+        let next = disk.fork();
+        let mut log = open_log(&next);
+        log.append(&items(0..3)).unwrap();
+        for seed in 0..40 {
+            assert!(open_log(&next.crash(seed)).size() <= 3, "after {writes} writes, {seed}");
+        }
+    }
+}
+
 #[test]
 fn a_failed_read_is_an_error_and_not_an_absence() {
     let disk = MemoryDisk::new();
