@@ -9,10 +9,7 @@ use crate::{admit::Admitted, config::Limits, port::Ticket, replay::ReplayKey};
 use quorate_types::{
     Asked, Batch, Held, Index, Item, Rejoin, ReplicaId, Request, Salt, Time, UnixMillis,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Who brought a request here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

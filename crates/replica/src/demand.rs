@@ -13,7 +13,6 @@ use crate::{
 };
 use quorate_protocol::{self as protocol, Accusation, Protocol, To};
 use quorate_types::{Asked, Batch, Index, Refusal, Rejoin, ReplicaId, Request, Time};
-use std::sync::Arc;
 
 /// Bytes of requests in one forward, about; a single larger one goes alone.
 const FORWARD_BYTES_MAX: usize = 4 << 20;

@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{Claim, Claims, Domain};
 use quorate_service::Cursor;
 use quorate_types::{
-    Asked, Digest, Head, Index, LogItem, Rejoin, RejoinReport, ReplicaId, Request, Signature, Slot,
+    Asked, Digest, Head, Index, LogItem, Rejoin, RejoinReport, ReplicaId, Signature, Slot,
     StableCertificate, UnixMillis,
 };
 use std::sync::Arc;

@@ -13,8 +13,8 @@ use quorate_proof::{
 };
 use quorate_service::{Context, Kv, Service, State};
 use quorate_types::{
-    Batch, Chain, Committee, Digest, FaultModel, Index, Item, PublicKey, ReplicaId, Request, Salt,
-    Signature, UnixMillis, Wire,
+    Asked, Batch, Chain, Committee, Digest, FaultModel, Index, Item, PublicKey, ReplicaId, Request,
+    Salt, Signature, UnixMillis, Wire,
 };
 use std::{hint::black_box, sync::Arc, time::Duration};
 
@@ -162,7 +162,7 @@ impl Signatures {
 /// A write of 512 bytes.
 fn item(number: usize) -> Item {
     let field = |name: &str, value: String| (name.to_owned(), value);
-    Item::Request(Arc::new(Request {
+    let request = Arc::new(Request {
         method: "PUT".to_owned(),
         path: format!("/kv/key-{number:016}"),
         query: "?".to_owned(),
@@ -173,7 +173,8 @@ fn item(number: usize) -> Item {
         body: vec![7; 512].into(),
         salt: Salt([7; 16]),
         signature: None,
-    }))
+    });
+    Item::Request(Asked { request, since: Index(0) })
 }
 
 /// A write to a state that holds something, its exchange, and its share of the slot's root.
@@ -186,7 +187,7 @@ fn execute(watch: &Watch<'_>, batch: &Batch) -> u64 {
     let mut next = 0;
     let write = || {
         for item in &batch.items {
-            let Item::Request(request) = item else { continue };
+            let Item::Request(Asked { request, .. }) = item else { continue };
             next += 1;
             let (now, seed) = (UnixMillis(next), Digest([7; 32]));
             let mut context = Context::new(now, Index(next), seed, authority, &mut state);

@@ -60,7 +60,7 @@ pub fn describe(message: &Sent) -> Described {
     match message {
         Message::Engine(order) => of_engine(order),
         Message::Forward(requests) => {
-            let first = requests.first().map(|first| format!(": {}", asked(first)));
+            let first = requests.first().map(|first| format!(": {}", asked(&first.request)));
             let rest = counted(requests.len(), "request") + &first.unwrap_or_default();
             described("Forward", "", rest)
         }

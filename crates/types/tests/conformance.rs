@@ -20,7 +20,8 @@ use sha2::{Digest as _, Sha256};
 use std::{fmt::Debug, sync::Arc};
 
 const FROZEN: &[(&str, &str)] = &[
-    ("Batch", "cce263eef208f2dd6deb5cd81e3339c66dab3cd5d9a49c0226c94029f4d88220"),
+    ("Asked", "e8ef4f4eceb270c9ab5c72add8424bac05f3bb3557449e99040b4a73e9303b48"),
+    ("Batch", "82e12be40c0e9f0fd8b098e837a8998261ac5b2adfe82e952feb9e9dcd57b637"),
     ("Chain", "4607c593b26513d3b0594da41132cdf21b8005e46c91847c51ec94b0ea1dd9d0"),
     ("ClientSignature", "f4f67bc8328b45cf02fac7b0173b61831a31033ce773eada347e764d2ea12258"),
     ("Committee", "a8dc4f07b600347564e528a3fc04d1cc6aed7aab182ad74dac8b796c7dc452ab"),
