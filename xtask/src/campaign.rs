@@ -23,7 +23,7 @@ const CORE: [&str; 8] =
 const SEEDS_AT_ONCE: u64 = 5_000;
 
 /// The names that `--mix` takes.
-const KINDS: [&str; 3] = ["swarm", "kill", "fuzz"];
+const KINDS: [&str; 5] = ["swarm", "twins", "disks", "kill", "fuzz"];
 
 struct Campaign {
     hours: f64,
@@ -39,7 +39,7 @@ struct Tally {
     failures: u64,
 }
 
-/// Runs `cargo xtask campaign --hours H --mix swarm,kill,fuzz`.
+/// Runs `cargo xtask campaign --hours H --mix swarm,twins,disks,kill,fuzz`.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let campaign = match Campaign::parse(arguments) {
         Ok(campaign) => campaign,
@@ -154,6 +154,8 @@ fn seeds(kind: &str, core: &str, share: Duration) -> Result<Tally, String> {
             "swarm",
             "--output",
             "json",
+            "--mix",
+            kind,
             "--first-seed",
             &from,
             "--seeds",

@@ -121,6 +121,8 @@ impl Course {
 pub struct Effort {
     /// One place in so many.
     pub one_in: u64,
+    /// Only this place.
+    pub at: Option<u64>,
     /// How many losses of power for each, beside the death of the process alone.
     pub losses: u64,
     /// How many threads.
@@ -161,7 +163,10 @@ pub fn crash_points(course: Course, effort: Effort) -> Report {
     let mut report = Report { passed: watch.passed, ..Report::default() };
     report.failures.extend(outcome.failures.into_iter().map(|it| (u64::MAX, false, it)));
     let one_in = usize::try_from(effort.one_in.max(1)).unwrap_or(1);
-    let limits: Vec<u64> = (1..=watch.passed).step_by(one_in).collect();
+    let limits: Vec<u64> = match effort.at {
+        Some(limit) => vec![limit],
+        None => (1..=watch.passed).step_by(one_in).collect(),
+    };
     let parts = effort.threads.get();
     let part = |first: usize| {
         let mut sum = Report::default();

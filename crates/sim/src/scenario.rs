@@ -6,7 +6,7 @@ use crate::{
     network::Network,
     plan::{Fault, Plan},
     seat::{Seat, Seating},
-    swarm::Options,
+    swarm::{Mix, Options},
 };
 use quorate_types::{ReplicaId, Time};
 use std::{
@@ -28,6 +28,8 @@ impl Scenario {
     /// All of them.
     pub const ALL: &[Self] = &[
         Self { name: "swarm", about: "what a swarm draws from the seed", plan: of_swarm },
+        Self { name: "swarm-twins", about: "the same of a swarm of twins", plan: of_twins },
+        Self { name: "swarm-disks", about: "the same of a swarm of bad disks", plan: of_disks },
         Self { name: "calm", about: "nothing fails", plan: calm },
         Self { name: "view-change", about: "the primary dies for a while", plan: view_change },
         Self { name: "partition", about: "the primary alone is cut off", plan: partition },
@@ -52,6 +54,14 @@ impl Scenario {
 
 fn of_swarm(seed: u64, replicas: Option<u16>) -> Plan {
     Options { replicas, ..Options::new(seed, 1) }.plan(seed)
+}
+
+fn of_twins(seed: u64, replicas: Option<u16>) -> Plan {
+    Options { mix: Mix::Twins, replicas, ..Options::new(seed, 1) }.plan(seed)
+}
+
+fn of_disks(seed: u64, replicas: Option<u16>) -> Plan {
+    Options { mix: Mix::Disks, replicas, ..Options::new(seed, 1) }.plan(seed)
 }
 
 /// Nothing fails: a quiet network, sound clocks, two clients with three requests each.

@@ -41,9 +41,55 @@ const REAL_ONE_IN: u64 = 30;
 const SIZE_FORK: u64 = 0x7369_7a65;
 const REAL_FORK: u64 = 0x7265_616c;
 
+/// What a swarm's plans are drawn from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mix {
+    /// Everything that there is.
+    Swarm,
+    /// Whoever is faulty runs twice, with one key.
+    Twins,
+    /// Nobody lies, but disks make trouble again and again.
+    Disks,
+}
+
+impl Mix {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Swarm, Self::Twins, Self::Disks];
+
+    /// How people call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Swarm => "swarm",
+            Self::Twins => "twins",
+            Self::Disks => "disks",
+        }
+    }
+
+    /// The scenario that is one seed of it.
+    #[must_use]
+    pub fn scenario(self) -> &'static str {
+        match self {
+            Self::Swarm => "swarm",
+            Self::Twins => "swarm-twins",
+            Self::Disks => "swarm-disks",
+        }
+    }
+
+    fn draw(self, seed: u64, n: u16) -> Plan {
+        match self {
+            Self::Swarm => Plan::draw(seed, n),
+            Self::Twins => Plan::twins(seed, n),
+            Self::Disks => Plan::draw_disks(seed, n),
+        }
+    }
+}
+
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What plans are drawn from.
+    pub mix: Mix,
     /// The first seed.
     pub first: u64,
     /// How many.
@@ -61,13 +107,14 @@ impl Options {
     #[must_use]
     pub fn new(first: u64, seeds: u64) -> Self {
         let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-        Self { first, seeds, replicas: None, real_one_in: REAL_ONE_IN, threads }
+        let (mix, real_one_in) = (Mix::Swarm, REAL_ONE_IN);
+        Self { mix, first, seeds, replicas: None, real_one_in, threads }
     }
 
     /// The plan of a seed in this swarm.
     #[must_use]
     pub fn plan(&self, seed: u64) -> Plan {
-        let mut plan = Plan::draw(seed, self.replicas.unwrap_or_else(|| size(seed)));
+        let mut plan = self.mix.draw(seed, self.replicas.unwrap_or_else(|| size(seed)));
         plan.signatures = signatures(seed, self.real_one_in);
         plan
     }
@@ -87,6 +134,8 @@ pub enum Event<'a> {
 /// A seed that failed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FailedSeed {
+    /// What its plan was drawn from.
+    pub mix: Mix,
     /// The seed.
     pub seed: u64,
     /// How many replicas it had.
@@ -107,13 +156,14 @@ impl FailedSeed {
     /// The command that runs it again.
     #[must_use]
     pub fn repeat(&self) -> String {
-        let Self { seed, n, .. } = self;
+        let Self { mix, seed, n, .. } = self;
         let signatures = match self.signatures {
             usual if usual == signatures(*seed, REAL_ONE_IN) => "",
             Signatures::Macs => " --signatures macs",
             Signatures::Real => " --signatures real",
         };
-        format!("quorate sim run swarm --seed {seed} --replicas {n}{signatures}")
+        let scenario = mix.scenario();
+        format!("quorate sim run {scenario} --seed {seed} --replicas {n}{signatures}")
     }
 }
 
@@ -256,7 +306,8 @@ fn work(options: &Options, next: &AtomicU64, stop: &AtomicBool, report: &SyncSen
             Outcome { failures: vec![failure], ..Outcome::default() }
         });
         let failed = std::mem::take(&mut outcome.failures).into_iter().next();
-        let failed = failed.map(|failure| FailedSeed { seed, n, signatures, failure });
+        let failed =
+            failed.map(|failure| FailedSeed { mix: options.mix, seed, n, signatures, failure });
         if report.send(Ended { seed, n, signatures, outcome, failed }).is_err() {
             return;
         }
@@ -301,6 +352,7 @@ pub fn caught<T>(something: impl FnOnce() -> T) -> Result<T, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::Scenario;
 
     fn all(options: &Options) -> Summary {
         swarm(options, |_| ControlFlow::Continue(()))
@@ -353,9 +405,16 @@ mod tests {
             (real.unwrap(), Signatures::Macs, " --signatures macs"),
             (real.unwrap() + 1, Signatures::Real, " --signatures real"),
         ] {
-            let failed = FailedSeed { seed, n: 5, signatures, failure: failure.clone() };
-            let command = format!("quorate sim run swarm --seed {seed} --replicas 5{more}");
-            assert_eq!(failed.repeat(), command);
+            for mix in Mix::ALL {
+                let failure = failure.clone();
+                let failed = FailedSeed { mix, seed, n: 5, signatures, failure };
+                let scenario = Scenario::named(mix.scenario()).unwrap();
+                let command =
+                    format!("quorate sim run {} --seed {seed} --replicas 5{more}", scenario.name);
+                assert_eq!(failed.repeat(), command);
+                let options = Options { mix, replicas: Some(5), ..options.clone() };
+                assert_eq!(scenario.plan(seed, Some(5)), options.plan(seed));
+            }
         }
     }
 

@@ -45,6 +45,24 @@ impl Place {
         Self::Reply,
         Self::Rejoined,
     ];
+
+    /// How people call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Persist => "persist",
+            Self::Note => "note",
+            Self::Append => "append",
+            Self::Certify => "certify",
+            Self::Snapshot => "snapshot",
+            Self::Forget => "forget",
+            Self::Truncate => "truncate",
+            Self::Send => "send",
+            Self::Reply => "reply",
+            Self::Rejoined => "rejoined",
+        }
+    }
 }
 
 /// Counts places: each operation that writes to the disk, each message to each receiver, each

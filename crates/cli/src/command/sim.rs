@@ -5,9 +5,13 @@
 //! |---|---|
 //! | [`swarm`] | many seeds, and the table at the end |
 //! | [`run`] | one plan, its trace, its outcome |
+//! | [`crash_points`] | short runs, with a crash at every place |
+//! | [`calibrate`] | what operations cost on this machine |
 //! | [`told`] | numbers and counts, for people |
 //! | [`interrupt`] | Ctrl-C, which ends early and still tells |
 
+mod calibrate;
+mod crash_points;
 mod interrupt;
 mod run;
 mod swarm;
@@ -31,6 +35,10 @@ enum Action {
     Run(Box<run::Run>),
     /// Run many seeds, and say what they came to
     Swarm(swarm::Swarm),
+    /// Run short plans again and again, with a crash after each thing that one replica does
+    CrashPoints(crash_points::CrashPoints),
+    /// Measure what operations cost on this machine: what runs with busy cores are computed with
+    Calibrate(calibrate::Calibrate),
 }
 
 impl SimCommand {
@@ -39,6 +47,8 @@ impl SimCommand {
         match self.action {
             Action::Run(run) => run.run(console),
             Action::Swarm(swarm) => swarm.run(console),
+            Action::CrashPoints(crash_points) => crash_points.run(console),
+            Action::Calibrate(calibrate) => calibrate.run(console),
         }
     }
 }

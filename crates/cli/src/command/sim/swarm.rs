@@ -9,10 +9,11 @@ use crate::{
     console::Console,
     failure::{Exit, Failure},
 };
+use clap::builder::PossibleValuesParser;
 use indicatif::{ProgressBar, ProgressStyle};
 use quorate_sim::{
     Deed,
-    swarm::{Event, FailedSeed, Options, Summary},
+    swarm::{Event, FailedSeed, Mix, Options, Summary},
 };
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
@@ -38,6 +39,7 @@ const REASON_MAX: usize = 240;
 #[command(after_help = "Examples:\n  \
     quorate sim swarm --seeds 1000\n  \
     quorate sim swarm --seeds 100 --first-seed 5000 --replicas 4\n  \
+    quorate sim swarm --seeds 1000 --mix twins\n  \
     quorate sim swarm --seeds 10000 --output json > swarm.ndjson\n\n\
     Each seed draws a cluster, its clients, and what goes wrong: loss, cuts, crashes, lost disks,\n\
     lying replicas. Safety must hold all the while; once everything is healed, everybody must\n\
@@ -51,6 +53,9 @@ pub(super) struct Swarm {
     /// The first of them
     #[arg(long, value_name = "S", default_value_t = 0)]
     first_seed: u64,
+    /// What is drawn: anything, twins (two processes with one key), or disks that fail and lie
+    #[arg(long, value_name = "MIX", default_value = Mix::Swarm.name(), value_parser = mixes())]
+    mix: String,
     /// How many replicas each has [default: 4 to 10, as the seed draws]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(4..=100))]
     replicas: Option<u16>,
@@ -64,11 +69,16 @@ pub(super) struct Swarm {
     engine: Engine,
 }
 
+fn mixes() -> PossibleValuesParser {
+    PossibleValuesParser::new(Mix::ALL.map(Mix::name))
+}
+
 impl Swarm {
     /// Runs it.
     pub(super) fn run(self, console: &Console) -> Result<Exit, Failure> {
         self.engine.check()?;
         let mut options = Options::new(self.first_seed, self.seeds);
+        options.mix = Mix::ALL.into_iter().find(|mix| mix.name() == self.mix).unwrap_or(Mix::Swarm);
         options.replicas = self.replicas;
         options.real_one_in = self.real_one_in;
         options.threads = self.threads.unwrap_or(options.threads);
@@ -178,6 +188,7 @@ impl Told<'_> {
         let sizes = sizes.iter().map(|(n, seeds)| (n.to_string(), *seeds));
         json!({
             "event": "done",
+            "mix": self.options.mix.name(),
             "seeds": seeds,
             "first_seed": self.options.first,
             "interrupted": *seeds < self.options.seeds,
