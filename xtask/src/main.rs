@@ -12,7 +12,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask slow [CARGO TEST OPTIONS]   run every test that is ignored as slow
 cargo xtask model                       check the model of PBFT, and that it finds bugs
-cargo xtask campaign --hours H [--mix swarm,kill,fuzz]
+cargo xtask campaign --hours H [--mix swarm,twins,disks,kill,fuzz]
                                         run seeds, kills and fuzzing, and write them down
 
 By default of the whole workspace; `cargo xtask slow --package quorate-node` of one room.";

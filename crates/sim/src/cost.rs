@@ -23,9 +23,14 @@
 //! Fsync is the disk's. Not modelled: starting up, what a gateway does for HTTP and TLS, copies in
 //! the kernel, contention of caches.
 
-use quorate_types::Time;
+use quorate_types::{Signature, Time};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, sync::LazyLock, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::LazyLock,
+    time::Duration,
+};
 
 const TABLE: &str = include_str!("../data/costs.txt");
 
@@ -85,6 +90,9 @@ pub struct Row {
     pub picos: u64,
 }
 
+/// How many signatures a verifier remembers at least.
+const KNOWN_LEAST: usize = 16_384;
+
 /// How often each operation is done.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Work([u64; Operation::ALL.len()]);
@@ -95,6 +103,9 @@ pub struct Cpu {
     costs: Costs,
     workers: Vec<Time>,
     thread: Time,
+    /// What was verified lately and costs nothing again, as in production: the young generation,
+    /// and the one before it.
+    known: [BTreeSet<Signature>; 2],
 }
 
 impl Operation {
@@ -235,7 +246,19 @@ impl Cpu {
     #[must_use]
     pub fn new(costs: Costs) -> Self {
         let workers = vec![Time::default(); costs.workers];
-        Self { costs, workers, thread: Time::default() }
+        Self { costs, workers, thread: Time::default(), known: Default::default() }
+    }
+
+    /// Whether a signature was not verified lately; it is from now on.
+    pub fn meets(&mut self, signature: &Signature) -> bool {
+        let [young, old] = &mut self.known;
+        if young.contains(signature) || old.contains(signature) {
+            return false;
+        }
+        if young.len() >= KNOWN_LEAST {
+            *old = std::mem::take(young);
+        }
+        young.insert(*signature)
     }
 
     /// When a worker is through with something that comes now: the one that is free first takes it.
@@ -348,7 +371,10 @@ mod tests {
         assert_eq!([0, 0, 5].map(|now| cpu.handle(at(now), &step)), [at(1), at(2), at(6)]);
         assert_eq!([0, 1, 2, 30].map(|now| cpu.verify(at(now), &verify)), [10, 11, 20, 40].map(at));
         assert_eq!(cpu.free_at(), at(6), "the thread did not verify");
+        let seen = [1, 2, 1].map(|byte| cpu.meets(&Signature([byte; 64])));
+        assert_eq!(seen, [true, true, false]);
         cpu.reset();
+        assert!(cpu.meets(&Signature([1; 64])), "nothing outlives the process");
         assert_eq!(cpu.handle(at(0), &step), at(1));
         let mut alone = Cpu::new(Costs { workers: 0, ..costs });
         assert_eq!(alone.verify(at(0), &verify), at(10));

@@ -118,7 +118,7 @@ impl World {
             self.acts = acts;
             return;
         };
-        let work = work_before(process, &self.cluster.domain, &input);
+        let work = work_before(cpu, process, &self.cluster.domain, &input);
         let verified = cpu.verify(self.now, &work);
         if verified > self.now {
             self.schedule(verified, Event::Verified { at, life, input });
@@ -215,8 +215,9 @@ impl World {
     }
 }
 
-/// What the pool does with an input: reading it, and verifying what it claims where it is wanted.
-fn work_before(process: &Process, domain: &Domain, input: &Input) -> Work {
+/// What the pool does with an input: reading it, and verifying what it claims where it is wanted and
+/// was not verified before.
+fn work_before(cpu: &mut Cpu, process: &Process, domain: &Domain, input: &Input) -> Work {
     let (mut work, mut claims) = (Work::default(), Vec::new());
     match input {
         Input::Deliver { from, message } => {
@@ -237,13 +238,21 @@ fn work_before(process: &Process, domain: &Domain, input: &Input) -> Work {
         | Input::Link { .. }
         | Input::Abandon { .. } => {}
     }
-    let signed = |claim: &&Claim| matches!(claim, Claim::Vote { .. } | Claim::Client { .. });
-    work.add_claims(claims.iter().filter(signed).count() as u64);
+    let mut signatures = 0;
     for claim in &claims {
-        if let Claim::Stable(certificate) = claim {
-            work.add(Operation::VerifyStrict, certificate.cosignatures.len() as u64);
+        match claim {
+            Claim::Vote { signature, .. } | Claim::Client { signature, .. } => {
+                signatures += u64::from(cpu.meets(signature));
+            }
+            Claim::Stable(certificate) => {
+                let all = certificate.cosignatures.iter();
+                let new = all.filter(|it| cpu.meets(&it.signature)).count();
+                work.add(Operation::VerifyStrict, new as u64);
+            }
+            Claim::Broken(_) => {}
         }
     }
+    work.add_claims(signatures);
     work
 }
 
