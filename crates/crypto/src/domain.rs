@@ -1,7 +1,9 @@
 //! What ties a signature to one chain and one kind of statement.
 
 use borsh::BorshSerialize;
-use quorate_types::Wire;
+
+/// What most statements take beside their kind and origin, at most: a vote takes 60 bytes.
+const CONTENT_BYTES_USUAL: usize = 96;
 
 /// The chain for which votes are signed: a vote of one chain means nothing in another.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,8 +36,9 @@ impl Domain {
     /// the wire form of (kind, origin, content).
     #[must_use]
     pub fn statement(&self, kind: &str, content: &impl BorshSerialize) -> Vec<u8> {
-        let mut bytes = kind.to_owned().to_wire();
+        let mut bytes = Vec::with_capacity(kind.len() + self.origin.len() + CONTENT_BYTES_USUAL);
         // Appending to a Vec cannot fail; see `Wire::to_wire`.
+        let _ = kind.serialize(&mut bytes);
         let _ = self.origin.serialize(&mut bytes);
         let _ = content.serialize(&mut bytes);
         bytes

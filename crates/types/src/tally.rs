@@ -12,7 +12,10 @@ use crate::{
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Tally {
     committee: Committee,
-    members: Vec<u64>,
+    /// A bit for each of the first 64 replicas: most committees need no more.
+    low: u64,
+    /// The bits of the others.
+    high: Vec<u64>,
     count: usize,
 }
 
@@ -20,7 +23,8 @@ impl Tally {
     /// An empty set over `committee`.
     #[must_use]
     pub fn new(committee: Committee) -> Self {
-        Self { committee, members: vec![0; committee.n().div_ceil(64)], count: 0 }
+        let high = vec![0; committee.n().saturating_sub(1) / 64];
+        Self { committee, low: 0, high, count: 0 }
     }
 
     /// Adds a replica; `true` if it is a member that was not in the set.
@@ -28,7 +32,11 @@ impl Tally {
         if !self.committee.contains(replica) || self.contains(replica) {
             return false;
         }
-        if let Some(word) = self.members.get_mut(replica.position() / 64) {
+        let word = match (replica.position() / 64).checked_sub(1) {
+            None => Some(&mut self.low),
+            Some(word) => self.high.get_mut(word),
+        };
+        if let Some(word) = word {
             *word |= 1 << (replica.position() % 64);
             self.count += 1;
         }
@@ -38,7 +46,10 @@ impl Tally {
     /// Whether the replica is in the set.
     #[must_use]
     pub fn contains(&self, replica: ReplicaId) -> bool {
-        let word = self.members.get(replica.position() / 64).copied().unwrap_or(0);
+        let word = match (replica.position() / 64).checked_sub(1) {
+            None => self.low,
+            Some(word) => self.high.get(word).copied().unwrap_or(0),
+        };
         word & (1 << (replica.position() % 64)) != 0
     }
 

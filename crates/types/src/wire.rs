@@ -32,11 +32,15 @@ impl fmt::Display for WireError {
 
 impl std::error::Error for WireError {}
 
+/// What most values take at most.
+const WIRE_BYTES_USUAL: usize = 256;
+
 /// A value with a frozen binary form.
 pub trait Wire: BorshSerialize + BorshDeserialize {
     /// The value's bytes.
     fn to_wire(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        // Most messages and records fit; growing from nothing would allocate half a dozen times.
+        let mut bytes = Vec::with_capacity(WIRE_BYTES_USUAL);
         // Writing into a Vec fails only for a collection of 2^32 elements, which no bound here
         // allows to exist; the bytes would then be refused by every decoder.
         let _ = self.serialize(&mut bytes);
