@@ -60,7 +60,7 @@ impl Snapshot {
     pub fn chunks(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
         [&self.service, &self.replay]
             .into_iter()
-            .flat_map(|map| map.chunks().map(|chunk| chunk.to_wire()))
+            .flat_map(|map| map.chunks().map(|items| chunk(&items)))
     }
 
     /// Reads what [`Self::manifest`] and [`Self::chunks`] wrote.
@@ -93,6 +93,15 @@ impl Snapshot {
             StateMap::Replay => &self.replay,
         }
     }
+}
+
+/// The wire form of some items, which [`read_map`] reads.
+fn chunk(items: &[(&[u8], &bytes::Bytes)]) -> Vec<u8> {
+    let length: usize = items.iter().map(|(key, value)| 8 + key.len() + value.len()).sum();
+    let mut bytes = Vec::with_capacity(4 + length);
+    // Appending to a Vec cannot fail; see `Wire::to_wire`.
+    let _ = items.serialize(&mut bytes);
+    bytes
 }
 
 fn read_map(chunks: &[Vec<u8>]) -> Result<State, SnapshotError> {

@@ -124,10 +124,9 @@ pub(crate) fn cut(state: &State, from: Cursor, bytes_max: usize) -> Option<Page>
     let mut items = first;
     // Doubles the part while it is the left half of the next one and all of that fits.
     while levels < HEIGHT as u32 && u32::from(from.bucket) % (2 << levels) == 0 {
-        let (start, end) = (u32::from(from.bucket) + (1 << levels), 2_u32 << levels);
-        let right = start..u32::from(from.bucket) + end;
+        let right = u16::try_from(u32::from(from.bucket) + (1 << levels)).ok()?;
         let held = items.len();
-        items.extend(right.filter_map(|n| u16::try_from(n).ok()).flat_map(|n| state.bucket(n)));
+        state.items_in(right, levels as usize, &mut items);
         if fits(&items) < items.len() {
             items.truncate(held);
             break;

@@ -3,7 +3,7 @@
 use crate::{
     hash::place,
     page::{self, Cursor, Page},
-    trie::{Bucket, Item, Part, Root},
+    trie::{Bucket, Group, Item, Part, Root},
 };
 use bytes::Bytes;
 use quorate_types::Digest;
@@ -99,7 +99,9 @@ impl State {
 
     /// All keys and values, by the buckets of the keys, then by key.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Bytes)> {
-        (0..=u8::MAX).flat_map(|number| self.group(number))
+        let mut items = Vec::with_capacity(self.len);
+        self.root.items(&mut items);
+        items.into_iter()
     }
 
     /// The SHA-256 root over all keys and values.
@@ -109,10 +111,11 @@ impl State {
 
     /// All items, in [`CHUNKS`] parts: those whose keys' hashes begin with one byte, by bucket and
     /// then by key. So they lie in a snapshot.
-    pub fn chunks(&self) -> impl Iterator<Item = Vec<(Bytes, Bytes)>> + '_ {
+    pub fn chunks(&self) -> impl Iterator<Item = Vec<(&[u8], &Bytes)>> {
         (0..=u8::MAX).map(|number| {
-            let items = self.group(number).into_iter();
-            items.map(|(key, value)| (Bytes::copy_from_slice(key), value.clone())).collect()
+            let mut items = Vec::new();
+            self.root.items_in(u16::from(number) << 8, Group::LEVELS, &mut items);
+            items
         })
     }
 
@@ -136,6 +139,11 @@ impl State {
         items
     }
 
+    /// Appends the items of the part of the tree so many levels high that begins at a bucket.
+    pub(crate) fn items_in<'a>(&'a self, bucket: u16, levels: usize, out: &mut Vec<Item<'a>>) {
+        self.root.items_in(bucket, levels, out);
+    }
+
     /// The keys of a bucket with the hashes of their values, in order.
     pub(crate) fn records(&self, bucket: u16) -> impl Iterator<Item = (&[u8], Digest)> {
         self.root.bucket(bucket).into_iter().flat_map(Bucket::records)
@@ -147,16 +155,6 @@ impl State {
         let mut path = Vec::new();
         self.root.path(bucket, &mut path);
         path.split_off(levels.min(path.len()))
-    }
-
-    /// The items of the buckets whose numbers begin with this byte, in order.
-    fn group(&self, number: u8) -> Vec<Item<'_>> {
-        let mut items = Vec::new();
-        let branch = self.root.child(usize::from(number >> 4));
-        if let Some(group) = branch.and_then(|branch| branch.child(usize::from(number & 15))) {
-            group.items(&mut items);
-        }
-        items
     }
 }
 

@@ -41,6 +41,9 @@ pub(crate) trait Part: Clone + Default {
 
     /// Appends the items of all its buckets, in order.
     fn items<'a>(&'a self, out: &mut Vec<Item<'a>>);
+
+    /// Appends the items of the part of it so many levels high that begins at a place, in order.
+    fn items_in<'a>(&'a self, place: u16, levels: usize, out: &mut Vec<Item<'a>>);
 }
 
 /// The items whose keys' hashes begin alike, by ascending key.
@@ -156,6 +159,10 @@ impl Part for Bucket {
     fn items<'a>(&'a self, out: &mut Vec<Item<'a>>) {
         out.extend(self.keys().zip(&self.values));
     }
+
+    fn items_in<'a>(&'a self, _: u16, _: usize, out: &mut Vec<Item<'a>>) {
+        self.items(out);
+    }
 }
 
 /// How many parts a branch has below it.
@@ -256,5 +263,20 @@ impl<C: Part> Part for Branch<C> {
 
     fn items<'a>(&'a self, out: &mut Vec<Item<'a>>) {
         self.children.iter().flatten().for_each(|part| part.items(out));
+    }
+
+    fn items_in<'a>(&'a self, place: u16, levels: usize, out: &mut Vec<Item<'a>>) {
+        let first = usize::from(place >> 12);
+        match levels.checked_sub(C::LEVELS) {
+            Some(wide) => {
+                let children = self.children.iter().skip(first).take(1 << wide);
+                children.flatten().for_each(|part| part.items(out));
+            }
+            None => {
+                if let Some(child) = self.child(first) {
+                    child.items_in(place << 4, levels, out);
+                }
+            }
+        }
     }
 }

@@ -151,7 +151,7 @@ proptest! {
             if number == restart {
                 // The other installs a snapshot, with a new service.
                 let index = other.index;
-                let state = other.state.chunks().flatten().collect::<State>();
+                let state = other.state.iter().map(|(key, value)| (key, value.clone())).collect::<State>();
                 other = Drive::new(Kv);
                 (other.state, other.index) = (state, index);
             }
