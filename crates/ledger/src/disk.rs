@@ -124,6 +124,17 @@ impl DiskError {
     }
 }
 
+/// Reads exactly `N` bytes at `offset`, or `None` where the file is shorter.
+pub(crate) fn read_array<const N: usize>(
+    disk: &impl Disk,
+    file: &str,
+    offset: u64,
+) -> Result<Option<[u8; N]>, DiskError> {
+    let mut bytes = [0; N];
+    let read = disk.read(file, offset, &mut bytes)?;
+    Ok((read == N).then_some(bytes))
+}
+
 /// Reads exactly `length` bytes at `offset`, or `None` where the file is shorter.
 pub(crate) fn read_exactly<D: Disk>(
     disk: &D,

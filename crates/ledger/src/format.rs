@@ -8,7 +8,7 @@
 //! Frame: payload length (4), CRC-32 (4) of the frame's place, a context and the payload; so a
 //! frame that was copied or moved to another place does not count there.
 
-use crate::disk::{Disk, DiskError, read_exactly};
+use crate::disk::{Disk, DiskError, read_array};
 use quorate_types::{Chain, ReplicaId};
 
 /// Bytes of a file header.
@@ -130,8 +130,8 @@ impl Header {
         kind: Kind,
         owner: Owner,
     ) -> Result<Result<Self, HeaderFault>, DiskError> {
-        let bytes = read_exactly(disk, file, 0, HEADER_BYTES)?.unwrap_or_default();
-        Ok(Self::parse(&bytes, kind, owner))
+        let bytes = read_array::<HEADER_BYTES>(disk, file, 0)?;
+        Ok(bytes.map_or(Err(HeaderFault::Damaged), |bytes| Self::parse(&bytes, kind, owner)))
     }
 }
 
@@ -146,11 +146,20 @@ pub(crate) fn frame_crc(place: u64, context: &[u8], payload: &[u8]) -> u32 {
 
 /// Appends a frame to a buffer.
 pub(crate) fn push_frame(out: &mut Vec<u8>, place: u64, context: &[u8], payload: &[u8]) {
+    out.reserve(FRAME_BYTES + payload.len());
     // Callers bound payloads far below 4 GiB.
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&frame_crc(place, context, payload).to_le_bytes());
     out.extend_from_slice(payload);
+}
+
+/// The payload of a frame that fills `frame`, if its length and checksum are right.
+pub(crate) fn unframed<'a>(frame: &'a [u8], place: u64, context: &[u8]) -> Option<&'a [u8]> {
+    let payload = frame.get(FRAME_BYTES..)?;
+    let sound = u32_at(frame, 0) as usize == payload.len()
+        && u32_at(frame, 4) == frame_crc(place, context, payload);
+    sound.then_some(payload)
 }
 
 /// The four bytes at an offset as a number; 0 beyond the end.

@@ -18,6 +18,7 @@
 //! | [`log`] | the Merkle log |
 //! | [`tile`] | how C2SP `tlog-tiles` names tiles |
 //! | [`snapshots`] | snapshots |
+//! | `source` | reading a file in order |
 //!
 //! # The order that makes a restart whole
 //!
@@ -42,6 +43,7 @@ mod format;
 pub mod log;
 pub mod memory_disk;
 pub mod snapshots;
+mod source;
 pub mod tile;
 pub mod wal;
 

@@ -43,6 +43,7 @@ use crate::{
     format::{HeaderFault, Owner, push_frame},
     tile::TILE_LEVELS,
 };
+use borsh::BorshSerialize as _;
 use grow::{Growth, Pending};
 use mark::Mark;
 use quorate_proof::tree::Frontier;
@@ -233,25 +234,35 @@ impl<D: Disk> Log<D> {
     /// [`LogError::Item`], [`LogError::Disk`]; nothing was appended.
     pub fn append(&mut self, items: &[LogItem]) -> Result<(), LogError> {
         self.alive()?;
-        let mut growth = self.growth.clone();
+        self.tidy()?;
+        let before = self.growth.before(items.len());
+        let grown = self.grow(items);
+        match grown {
+            Ok(()) => self.publish(),
+            Err(_) => self.growth.go_back(before),
+        }
+        grown
+    }
+
+    fn grow(&mut self, items: &[LogItem]) -> Result<(), LogError> {
         let mut pending = Pending::default();
+        let mut exchange = Vec::new();
         for item in items {
-            // The wire form of both, one behind the other, is that of the pair.
-            let mut exchange = item.exchange.to_wire();
-            exchange.extend_from_slice(&item.opening.to_wire());
+            // The wire form of both, one behind the other, is that of the pair. Appending to a Vec
+            // cannot fail; see `Wire::to_wire`.
+            exchange.clear();
+            let _ = item.exchange.serialize(&mut exchange);
+            let _ = item.opening.serialize(&mut exchange);
             let entry = item.entry.as_bytes();
             match (entry.len(), exchange.len()) {
                 (1..=ENTRY_BYTES_MAX, 0..=EXCHANGE_BYTES_MAX) => {}
                 (0..=ENTRY_BYTES_MAX, bytes) | (bytes, _) => return Err(LogError::Item { bytes }),
             }
-            growth.push(entry, &exchange, &mut pending);
+            self.growth.push(entry, &exchange, &mut pending);
         }
-        self.tidy()?;
         self.untidy = true;
         pending.write(&self.shared.disk)?;
         self.untidy = false;
-        self.growth = growth;
-        self.publish();
         Ok(())
     }
 

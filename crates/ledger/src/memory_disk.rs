@@ -299,10 +299,15 @@ impl Folder {
         if self.unsynced_names.is_empty() {
             return;
         }
-        self.unsynced_names.clear();
-        self.durable_names.clone_from(&self.names);
-        let alive: BTreeSet<u64> = self.names.values().copied().collect();
-        self.contents.retain(|id, _| alive.contains(id));
+        for renaming in self.unsynced_names.drain(..) {
+            renaming.apply(&mut self.durable_names);
+        }
+        debug_assert_eq!(self.durable_names, self.names, "what is durable is what was done");
+        // A name that was given away or removed leaves a content without any.
+        if self.contents.len() > self.names.len() {
+            let alive: BTreeSet<u64> = self.names.values().copied().collect();
+            self.contents.retain(|id, _| alive.contains(id));
+        }
     }
 }
 

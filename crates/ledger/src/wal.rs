@@ -154,6 +154,8 @@ pub struct Wal<D> {
     /// Segments that are complete, oldest first, and then the one being written.
     closed: VecDeque<Segment>,
     open: Segment,
+    /// The open segment's name: each group is written and synced by it.
+    file: String,
     /// Bytes of the open segment that are in its file, and durable.
     durable: u64,
     /// Whether a failed write may have left a part of the group behind these.
@@ -261,7 +263,8 @@ impl<D: Disk> Wal<D> {
             return Err(WalError::Corrupt { file, offset: 0, reason });
         }
         let open = closed.pop_back().unwrap_or(Segment::new(newest));
-        let mut wal = Self { whole, closed, open, durable, ..Self::blank(disk, owner) };
+        let file = open.file();
+        let mut wal = Self { whole, closed, open, file, durable, ..Self::blank(disk, owner) };
         wal.write_again(&newest_bytes)?;
         Ok(Recovered { wal, records, existed: whole, cut })
     }
@@ -278,9 +281,8 @@ impl<D: Disk> Wal<D> {
             Err(error) => return Err(error.into()),
         }
         self.disk.append(COPY, bytes)?;
-        let file = self.open.file();
-        let made = self.disk.sync(COPY).and_then(|()| self.disk.rename(COPY, &file));
-        made.and_then(|()| self.disk.sync(&file)).map_err(|error| self.fail(error.to_string()))
+        let made = self.disk.sync(COPY).and_then(|()| self.disk.rename(COPY, &self.file));
+        made.and_then(|()| self.disk.sync(&self.file)).map_err(|error| self.fail(error.to_string()))
     }
 
     fn start(disk: D, owner: Owner, whole: bool) -> Result<Self, WalError> {
@@ -296,6 +298,7 @@ impl<D: Disk> Wal<D> {
             whole: false,
             closed: VecDeque::new(),
             open: Segment::new(0),
+            file: String::new(),
             durable: 0,
             untidy: false,
             group: Vec::new(),
@@ -344,12 +347,11 @@ impl<D: Disk> Wal<D> {
         if self.group.is_empty() {
             return Ok(());
         }
-        let file = self.open.file();
         if self.untidy {
-            self.disk.truncate(&file, self.durable)?;
+            self.disk.truncate(&self.file, self.durable)?;
         }
         self.untidy = true;
-        self.disk.append(&file, &self.group)?;
+        self.disk.append(&self.file, &self.group)?;
         self.untidy = false;
         self.fsync()?;
         self.durable += self.group.len() as u64;
@@ -445,13 +447,13 @@ impl<D: Disk> Wal<D> {
             Err(error) => return Err(error.into()),
         }
         self.disk.append(&file, &header.to_bytes())?;
-        self.open = segment;
+        (self.open, self.file) = (segment, file);
         self.durable = HEADER_BYTES as u64;
         self.fsync()
     }
 
     fn fsync(&mut self) -> Result<(), WalError> {
-        match self.disk.sync(&self.open.file()) {
+        match self.disk.sync(&self.file) {
             Ok(()) => Ok(()),
             Err(error) => Err(self.fail(error.to_string())),
         }
@@ -459,14 +461,14 @@ impl<D: Disk> Wal<D> {
 
     fn fail(&mut self, reason: String) -> WalError {
         self.fsync_failure = Some(reason.clone());
-        WalError::FsyncFailed { file: self.open.file(), reason }
+        WalError::FsyncFailed { file: self.file.clone(), reason }
     }
 
     fn alive(&self) -> Result<(), WalError> {
         match &self.fsync_failure {
             None => Ok(()),
             Some(reason) => {
-                Err(WalError::FsyncFailed { file: self.open.file(), reason: reason.clone() })
+                Err(WalError::FsyncFailed { file: self.file.clone(), reason: reason.clone() })
             }
         }
     }

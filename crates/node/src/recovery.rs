@@ -75,11 +75,7 @@ fn newest_snapshot(snapshots: &mut Snapshots<FileDisk>) -> Result<Option<Snapsho
         warn!(?warning, "a snapshot cannot be used");
     }
     let Some(stored) = loaded.snapshot else { return Ok(None) };
-    let mut chunks = Vec::with_capacity(stored.chunks());
-    for number in 0..stored.chunks() {
-        let chunk = stored.chunk(number).map_err(|e| RunError::new(e.code(), e))?;
-        chunks.extend(chunk);
-    }
+    let chunks = stored.all_chunks().map_err(|e| RunError::new(e.code(), e))?;
     let snapshot = Snapshot::read(stored.manifest(), &chunks)
         .map_err(|error| RunError::new("corrupt-snapshot", error))?;
     Ok(Some(snapshot))

@@ -74,10 +74,7 @@ fn read_snapshot(snapshots: &mut Snapshots<MemoryDisk>) -> Result<Option<Arc<Sna
     let coded = |error: SnapshotError| Halt::new(error.code(), error);
     let newest = snapshots.newest().map_err(coded)?.snapshot;
     let Some(saved) = newest else { return Ok(None) };
-    let mut chunks = Vec::with_capacity(saved.chunks());
-    for n in 0..saved.chunks() {
-        chunks.extend(saved.chunk(n).map_err(coded)?);
-    }
+    let chunks = saved.all_chunks().map_err(coded)?;
     let snapshot = Snapshot::read(saved.manifest(), &chunks)
         .map_err(|error| Halt::new("corrupt-snapshot", error))?;
     Ok(Some(Arc::new(snapshot)))

@@ -22,6 +22,18 @@ pub(super) struct Growth {
     pub(super) exchanges_end: u64,
 }
 
+/// What a log goes back to when items cannot be written.
+#[derive(Debug)]
+pub(super) struct Before {
+    frontier: Frontier,
+    /// How many hashes the lowest tail has.
+    lowest: usize,
+    /// All tails, where a tile would be filled and another tail change.
+    tails: Option<[Vec<Digest>; TILE_LEVELS as usize]>,
+    entries_end: u64,
+    exchanges_end: u64,
+}
+
 /// Bytes that are to be appended to the files.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -55,6 +67,29 @@ impl Growth {
         let peaks = reader::peaks(disk, size)?;
         let frontier = Frontier::from_peaks(size, peaks).unwrap_or_default();
         Ok(Self { frontier, tails, entries_end, exchanges_end })
+    }
+
+    /// What to go back to if so many items cannot be written.
+    pub(super) fn before(&self, items: usize) -> Before {
+        let lowest = self.tails[0].len();
+        let fills = lowest.saturating_add(items) as u64 >= TILE_WIDTH;
+        Before {
+            frontier: self.frontier.clone(),
+            lowest,
+            tails: fills.then(|| self.tails.clone()),
+            entries_end: self.entries_end,
+            exchanges_end: self.exchanges_end,
+        }
+    }
+
+    /// Forgets what was pushed since.
+    pub(super) fn go_back(&mut self, to: Before) {
+        match to.tails {
+            Some(tails) => self.tails = tails,
+            None => self.tails[0].truncate(to.lowest),
+        }
+        self.frontier = to.frontier;
+        (self.entries_end, self.exchanges_end) = (to.entries_end, to.exchanges_end);
     }
 
     /// Adds one item: `exchange` is the wire form of what stands in the exchanges file.

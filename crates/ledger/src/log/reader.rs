@@ -5,8 +5,8 @@ use super::{
     EXCHANGE_BYTES_MAX, EXCHANGE_ENDS, EXCHANGES, HASH_BYTES, INDEX_BYTES, LogError, TILES,
 };
 use crate::{
-    disk::{Disk, DiskError, read_exactly},
-    format::{FRAME_BYTES, HEADER_BYTES, Owner, frame_crc, u32_at, u64_at},
+    disk::{Disk, DiskError, read_array, read_exactly},
+    format::{FRAME_BYTES, HEADER_BYTES, Owner, u64_at, unframed},
     tile::{TILE_WIDTH, hashes_in_level, subtree_root},
 };
 use quorate_proof::tree::{empty_root, leaf_hash, node_hash, root_from_path};
@@ -65,7 +65,7 @@ impl<D: Disk> LogReader<D> {
         if index.0 >= self.size() {
             return Ok(None);
         }
-        Ok(hashes(&self.0.disk, 0, index.0, 1)?.first().copied())
+        hash(&self.0.disk, index.0).map(Some)
     }
 
     /// The exchange behind an entry; `Some(None)` for an entry that has none.
@@ -264,7 +264,7 @@ impl<D: Disk> LogReader<D> {
         if usize::from(length) != bytes.len() {
             return Err(corrupt(ENTRIES, index, "its length is wrong"));
         }
-        if hashes(&self.0.disk, 0, index, 1)?.first() != Some(&leaf_hash(&bytes)) {
+        if hash(&self.0.disk, index)? != leaf_hash(&bytes) {
             return Err(corrupt(ENTRIES, index, "its hash is not the leaf's"));
         }
         Ok(bytes)
@@ -312,7 +312,7 @@ pub(super) struct IndexLine {
 
 pub(super) fn index_line<D: Disk>(disk: &D, number: u64) -> Result<IndexLine, LogError> {
     let (file, offset) = (CERTIFICATE_INDEX, number * INDEX_BYTES);
-    let line = read_exactly(disk, file, offset, INDEX_BYTES as usize)?
+    let line = read_array::<{ INDEX_BYTES as usize }>(disk, file, offset)?
         .ok_or_else(|| corrupt(file, number, "it is too short"))?;
     Ok(IndexLine { size: u64_at(&line, 0), slot: u64_at(&line, 8), end: u64_at(&line, 16) })
 }
@@ -330,20 +330,12 @@ pub(super) fn ends<D: Disk>(disk: &D, size: u64) -> Result<(u64, u64), LogError>
 fn range<D: Disk>(disk: &D, file: &'static str, index: u64) -> Result<(u64, u64), LogError> {
     let short = || corrupt(file, index, "it is too short");
     let Some(previous) = index.checked_sub(1) else {
-        let end = read_exactly(disk, file, 0, END_BYTES as usize)?.ok_or_else(short)?;
+        let end = read_array::<{ END_BYTES as usize }>(disk, file, 0)?.ok_or_else(short)?;
         return Ok((HEADER_BYTES as u64, u64_at(&end, 0)));
     };
-    let ends = read_exactly(disk, file, previous * END_BYTES, 2 * END_BYTES as usize)?
+    let ends = read_array::<{ 2 * END_BYTES as usize }>(disk, file, previous * END_BYTES)?
         .ok_or_else(short)?;
     Ok((u64_at(&ends, 0), u64_at(&ends, 8)))
-}
-
-/// The payload of a frame that fills `frame`, if its length and checksum are right.
-pub(super) fn unframed<'a>(frame: &'a [u8], place: u64, context: &[u8]) -> Option<&'a [u8]> {
-    let payload = frame.get(FRAME_BYTES..)?;
-    let sound = u32_at(frame, 0) as usize == payload.len()
-        && u32_at(frame, 4) == frame_crc(place, context, payload);
-    sound.then_some(payload)
 }
 
 pub(super) fn corrupt(file: &'static str, record: u64, reason: &'static str) -> LogError {
@@ -355,6 +347,16 @@ fn place(n: u64, width: u16, available: u64) -> Option<u64> {
     let first = n.checked_mul(TILE_WIDTH)?;
     let end = first.checked_add(u64::from(width))?;
     ((1..=256).contains(&width) && end <= available).then_some(first)
+}
+
+/// The hash of a leaf.
+fn hash<D: Disk>(disk: &D, index: u64) -> Result<Digest, LogError> {
+    let file = TILES[0];
+    let hash = match read_array(disk, file, index * HASH_BYTES) {
+        Err(DiskError::Missing { .. }) => None,
+        read => read?,
+    };
+    hash.map(Digest).ok_or_else(|| corrupt(file, index, "it is too short"))
 }
 
 /// Consecutive hashes of a level.

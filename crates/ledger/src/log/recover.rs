@@ -6,11 +6,12 @@ use super::{
     Shared, TILES, cut,
     grow::{Growth, Pending, cut_derived},
     mark::Mark,
-    reader::{IndexLine, corrupt, ends, index_line, unframed},
+    reader::{IndexLine, corrupt, ends, index_line},
 };
 use crate::{
     disk::{Disk, DiskError, read_exactly},
-    format::{FRAME_BYTES, HEADER_BYTES, Header, HeaderFault, Kind, Owner, u32_at},
+    format::{FRAME_BYTES, HEADER_BYTES, Header, HeaderFault, Kind, Owner, u32_at, unframed},
+    source::Source,
     tile::hashes_in_level,
 };
 use quorate_types::{Slot, StableCertificate, Wire};
@@ -254,49 +255,4 @@ fn certificates<D: Disk>(disk: &D, mark: &Mark) -> Result<(Certificates, bool), 
     }
     cut(disk, CERTIFICATES, known.end)?;
     Ok((known, rebuilt))
-}
-
-/// Reads a file from front to back in large pieces.
-struct Source<'d, D> {
-    disk: &'d D,
-    file: &'static str,
-    /// Where the next piece of the file begins.
-    offset: u64,
-    buffer: Vec<u8>,
-    /// How much of the buffer was taken.
-    taken: usize,
-    /// Whether the buffer reaches the file's end.
-    ended: bool,
-}
-
-impl<'d, D: Disk> Source<'d, D> {
-    const PIECE_BYTES: usize = 1 << 16;
-
-    fn new(disk: &'d D, file: &'static str, offset: u64) -> Self {
-        Self { disk, file, offset, buffer: Vec::new(), taken: 0, ended: false }
-    }
-
-    /// The next bytes, which stay; `None` if the file has fewer.
-    fn peek(&mut self, count: usize) -> Result<Option<&[u8]>, DiskError> {
-        if self.buffer.len() - self.taken < count && !self.ended {
-            self.buffer.drain(..self.taken);
-            self.taken = 0;
-            let had = self.buffer.len();
-            self.buffer.resize(had + Self::PIECE_BYTES.max(count - had), 0);
-            let read = self.disk.read(self.file, self.offset, &mut self.buffer[had..])?;
-            self.ended = had + read < self.buffer.len();
-            self.buffer.truncate(had + read);
-            self.offset += read as u64;
-        }
-        Ok(self.buffer.get(self.taken..self.taken + count))
-    }
-
-    /// The next bytes, and past them.
-    fn take(&mut self, count: usize) -> Result<Option<&[u8]>, DiskError> {
-        if self.peek(count)?.is_none() {
-            return Ok(None);
-        }
-        self.taken += count;
-        Ok(self.buffer.get(self.taken - count..self.taken))
-    }
 }

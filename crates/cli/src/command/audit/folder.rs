@@ -102,10 +102,7 @@ impl Folder {
             return Err(Finding { index: None, code: "corrupt-snapshot", reason }.into());
         }
         let Some(stored) = loaded.snapshot else { return Ok(None) };
-        let chunks = (0..stored.chunks())
-            .filter_map(|n| stored.chunk(n).transpose())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(snapshot_stop)?;
+        let chunks = stored.all_chunks().map_err(snapshot_stop)?;
         let wrong = |reason: String| Finding { index: None, code: "corrupt-snapshot", reason };
         let Snapshot { certificate, frontier, mut service, mut replay, signatures } =
             Snapshot::read(stored.manifest(), &chunks).map_err(|error| wrong(error.to_string()))?;
