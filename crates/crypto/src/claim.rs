@@ -2,6 +2,7 @@
 
 use crate::Domain;
 use quorate_types::{PublicKey, ReplicaId, Signature, StableCertificate};
+use std::sync::Arc;
 
 /// One claim of a message, to be checked before the message is believed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,7 +26,7 @@ pub enum Claim {
         signature: Signature,
     },
     /// A quorum of replicas cosigned a head, which proves a slot stable.
-    Stable(StableCertificate),
+    Stable(Arc<StableCertificate>),
     /// The message is broken in a way that only its parts show; it is refused as a whole.
     Broken(&'static str),
 }

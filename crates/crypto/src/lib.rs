@@ -36,4 +36,4 @@ pub use mac::MacKeyring;
 pub use request_claims::{rejoin_claims, rejoin_statement};
 pub use signer::{CosignKeys, Cosigner, VoteSigner};
 pub use verifier::{Fault, Verifier, VerifierError};
-pub use verify::{Delivery, Forged, Inbound, Verified, verify_batch};
+pub use verify::{Delivery, Forged, Inbound, Verified, verify_batch, verify_one};

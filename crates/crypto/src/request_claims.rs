@@ -2,9 +2,7 @@
 
 use crate::{Claim, Claims, Domain};
 use quorate_proof::signature_base;
-use quorate_types::{
-    Batch, Digest, Item, Rejoin, RejoinReport, ReplicaId, Request, StableCertificate,
-};
+use quorate_types::{Batch, Digest, Item, Rejoin, RejoinReport, ReplicaId, Request};
 use std::sync::Arc;
 
 impl Claims for Request {
@@ -75,7 +73,7 @@ pub fn rejoin_claims(
         signature: report.signature,
     };
     let stable = report.stable.as_ref();
-    let stable = stable.map(|certificate| Claim::Stable(StableCertificate::clone(certificate)));
+    let stable = stable.map(|certificate| Claim::Stable(Arc::clone(certificate)));
     std::iter::once(word).chain(stable)
 }
 

@@ -175,34 +175,45 @@ impl Verifier {
     #[must_use]
     pub fn check(&self, claims: &[Claim]) -> bool {
         // Who delivered them matters for the order of work alone.
-        self.faults(&[(ReplicaId(0), claims)]).iter().all(Option::is_none)
+        self.fault(ReplicaId(0), claims).is_none()
     }
 
     /// For each list of claims, with who delivered it, the fault of the first wrong one.
     pub(crate) fn faults(&self, messages: &[(ReplicaId, &[Claim])]) -> Vec<Option<Fault>> {
-        let mut faults: Vec<Option<Fault>> =
-            messages.iter().map(|(_, claims)| self.structural_fault(claims)).collect();
+        let structural = messages.iter().map(|(_, claims)| self.structural_fault(claims));
+        let mut faults: Vec<Option<Fault>> = structural.collect();
         match &self.scheme {
             Scheme::Ed25519 { vote_keys, recent } => {
                 Ed25519Claims { vote_keys, recent }.judge(messages, &mut faults);
             }
             Scheme::Mac(keyring) => {
                 for (fault, (_, claims)) in faults.iter_mut().zip(messages) {
-                    let wrong = || claims.iter().find_map(|claim| mac_fault(keyring, claim));
-                    *fault = fault.or_else(wrong);
+                    *fault = fault.or_else(|| mac_faults(keyring, claims));
                 }
             }
         }
         for (fault, (_, claims)) in faults.iter_mut().zip(messages) {
-            let certificate = |claim: &Claim| match claim {
-                Claim::Stable(certificate) => !self.holds(certificate),
-                _ => false,
-            };
-            if fault.is_none() && claims.iter().any(certificate) {
-                *fault = Some(Fault::Certificate);
-            }
+            *fault = fault.or_else(|| self.certificate_fault(claims));
         }
         faults
+    }
+
+    /// The fault of the first wrong claim of one list.
+    pub(crate) fn fault(&self, via: ReplicaId, claims: &[Claim]) -> Option<Fault> {
+        let Scheme::Mac(keyring) = &self.scheme else {
+            return self.faults(&[(via, claims)]).pop().flatten();
+        };
+        self.structural_fault(claims)
+            .or_else(|| mac_faults(keyring, claims))
+            .or_else(|| self.certificate_fault(claims))
+    }
+
+    fn certificate_fault(&self, claims: &[Claim]) -> Option<Fault> {
+        let wrong = |claim: &Claim| match claim {
+            Claim::Stable(certificate) => !self.holds(certificate),
+            _ => false,
+        };
+        claims.iter().any(wrong).then_some(Fault::Certificate)
     }
 
     /// What is wrong before any signature is looked at.
@@ -243,8 +254,8 @@ impl SignatureCheck for Verifier {
     }
 }
 
-fn mac_fault(keyring: &MacKeyring, claim: &Claim) -> Option<Fault> {
-    match claim {
+fn mac_faults(keyring: &MacKeyring, claims: &[Claim]) -> Option<Fault> {
+    claims.iter().find_map(|claim| match claim {
         Claim::Vote { signer, bytes, signature } => {
             (keyring.mac(*signer, bytes) != *signature).then_some(Fault::Vote(*signer))
         }
@@ -252,7 +263,7 @@ fn mac_fault(keyring: &MacKeyring, claim: &Claim) -> Option<Fault> {
             (keyring.mac_by(key, bytes) != *signature).then_some(Fault::Client(*key))
         }
         Claim::Stable(_) | Claim::Broken(_) => None,
-    }
+    })
 }
 
 /// The memory; a thread that panicked while it held it cannot have left a wrong mark in it.

@@ -75,33 +75,57 @@ pub fn verify_batch<M: Claims>(
     domain: &Domain,
     inbound: Vec<Inbound<M>>,
 ) -> Vec<Result<Delivery<M>, Forged>> {
-    let claims: Vec<Vec<Claim>> = inbound
-        .iter()
-        .map(|Inbound { via, message }| {
-            let mut claims = Vec::new();
-            if member_fault(verifier, *via, message).is_none() {
-                message.claims(domain, &mut claims);
-            }
-            claims
-        })
-        .collect();
+    let claims: Vec<Vec<Claim>> =
+        inbound.iter().map(|inbound| claims_of(verifier, domain, inbound)).collect();
     let messages: Vec<(ReplicaId, &[Claim])> =
         inbound.iter().zip(&claims).map(|(inbound, claims)| (inbound.via, &**claims)).collect();
     let faults = verifier.faults(&messages);
     let judged = inbound.into_iter().zip(&claims).zip(faults);
-    judged
-        .map(|((Inbound { via, message }, claims), fault)| {
-            let signer = message.signer();
-            let fault = member_fault(verifier, via, &message)
-                .or(fault)
-                .or_else(|| signer.and_then(|signer| unsigned(signer, claims)));
-            let signer = signer.unwrap_or(via);
-            match fault {
-                None => Ok(Delivery { signer, via, message: Verified(message) }),
-                Some(fault) => Err(Forged { via, signer, fault }),
-            }
-        })
-        .collect()
+    judged.map(|((inbound, claims), fault)| judge(verifier, inbound, claims, fault)).collect()
+}
+
+/// Verifies one message: [`verify_batch`] for who has one at a time.
+///
+/// # Errors
+/// [`Forged`] says what is wrong with it, and who is to blame.
+pub fn verify_one<M: Claims>(
+    verifier: &Verifier,
+    domain: &Domain,
+    inbound: Inbound<M>,
+) -> Result<Delivery<M>, Forged> {
+    let claims = claims_of(verifier, domain, &inbound);
+    let fault = verifier.fault(inbound.via, &claims);
+    judge(verifier, inbound, &claims, fault)
+}
+
+fn claims_of<M: Claims>(
+    verifier: &Verifier,
+    domain: &Domain,
+    Inbound { via, message }: &Inbound<M>,
+) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    if member_fault(verifier, *via, message).is_none() {
+        message.claims(domain, &mut claims);
+    }
+    claims
+}
+
+/// What becomes of a message whose claims were checked, with the `fault` found in them.
+fn judge<M: Claims>(
+    verifier: &Verifier,
+    Inbound { via, message }: Inbound<M>,
+    claims: &[Claim],
+    fault: Option<Fault>,
+) -> Result<Delivery<M>, Forged> {
+    let signer = message.signer();
+    let fault = member_fault(verifier, via, &message)
+        .or(fault)
+        .or_else(|| signer.and_then(|signer| unsigned(signer, claims)));
+    let signer = signer.unwrap_or(via);
+    match fault {
+        None => Ok(Delivery { signer, via, message: Verified(message) }),
+        Some(fault) => Err(Forged { via, signer, fault }),
+    }
 }
 
 /// Who delivered and who signed must both be of the committee.

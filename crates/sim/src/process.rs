@@ -11,7 +11,7 @@ use crate::{
     trouble::{Halt, Trouble},
     watch::{Place, Watch},
 };
-use quorate_crypto::{Forged, Inbound, Verifier, verify_batch};
+use quorate_crypto::{Forged, Inbound, Verifier, verify_one};
 use quorate_ledger::{Log, LogReader, MemoryDisk, Snapshots, Wal};
 use quorate_protocol::{To, pbft::Pbft};
 use quorate_replica::{
@@ -256,12 +256,10 @@ impl Process {
         if !self.replica.wants(from, &message) {
             return;
         }
-        let inbound = vec![Inbound { via: from, message }];
-        for verified in verify_batch(&self.verifier, &self.cluster.domain, inbound) {
-            match verified {
-                Ok(delivery) => self.handle(now, Input::Deliver(delivery), acts),
-                Err(forged) => acts.push(Act::Forged(forged)),
-            }
+        let inbound = Inbound { via: from, message };
+        match verify_one(&self.verifier, &self.cluster.domain, inbound) {
+            Ok(delivery) => self.handle(now, Input::Deliver(delivery), acts),
+            Err(forged) => acts.push(Act::Forged(forged)),
         }
     }
 
@@ -274,9 +272,9 @@ impl Process {
         request: Request,
         acts: &mut Vec<Act>,
     ) -> bool {
-        let inbound = vec![Inbound { via: self.me, message: Arc::new(request) }];
-        let mut verified = verify_batch(&self.verifier, &self.cluster.domain, inbound);
-        let Some(Ok(delivery)) = verified.pop() else { return false };
+        let inbound = Inbound { via: self.me, message: Arc::new(request) };
+        let verified = verify_one(&self.verifier, &self.cluster.domain, inbound);
+        let Ok(delivery) = verified else { return false };
         let submission = Submission { ticket, request: delivery.message };
         self.handle(now, Input::Submit(vec![submission]), acts);
         true

@@ -9,13 +9,14 @@ use quorate_types::{
     Committee, Cosignature, FaultModel, PublicKey, ReplicaId, Signature, StableCertificate,
 };
 use sha2::{Digest as _, Sha512};
+use std::sync::Arc;
 
 #[test]
 fn a_certificate_holds_by_a_quorum_of_cosignatures_and_by_nothing_less() {
     for world in World::both(4) {
         let certificate = world.certificate();
         let holds = |certificate: &StableCertificate| {
-            world.verifier.check(&[Claim::Stable(certificate.clone())])
+            world.verifier.check(&[Claim::Stable(Arc::new(certificate.clone()))])
         };
         let edits: [fn(&mut StableCertificate); 9] = [
             |c| c.cosignatures.truncate(2),
@@ -43,7 +44,7 @@ fn a_certificate_holds_by_a_quorum_of_cosignatures_and_by_nothing_less() {
 #[test]
 fn a_wrong_certificate_condemns_its_own_message_only() {
     for world in World::both(4) {
-        let good = Claim::Stable(world.certificate());
+        let good = Claim::Stable(Arc::new(world.certificate()));
         let results = world.stage(vec![
             inbound(0, Some(0), vec![world.vote(0, 1), good.clone()]),
             inbound(1, Some(1), vec![world.vote(1, 1), forged(good.clone())]),
@@ -88,7 +89,7 @@ fn a_signature_with_torsion_is_a_vote_but_no_cosignature() {
     let message = world.cosignature_message(&certificate.head, certificate.record.time);
     let signature = sign(seed(2), keys.cosign.public(), &message);
     certificate.cosignatures[0] = Cosignature { replica: ReplicaId(0), signature };
-    assert!(!world.verifier.check(&[Claim::Stable(certificate)]));
+    assert!(!world.verifier.check(&[Claim::Stable(Arc::new(certificate))]));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use quorate_types::{
     Chain, Committee, Cosignature, Digest, Epoch, FaultModel, Head, Index, PublicKey, ReplicaId,
     Signature, Slot, StableCertificate, StateRecord, UnixMillis,
 };
+use std::sync::Arc;
 
 /// A message that consists of what it claims.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -186,7 +187,10 @@ pub(crate) fn forged(mut claim: Claim) -> Claim {
     match &mut claim {
         Claim::Vote { signature: Signature(bytes), .. }
         | Claim::Client { signature: Signature(bytes), .. } => bytes[9] ^= 4,
-        Claim::Stable(certificate) => certificate.record.slot = certificate.record.slot.next(),
+        Claim::Stable(certificate) => {
+            let slot = certificate.record.slot.next();
+            Arc::make_mut(certificate).record.slot = slot;
+        }
         Claim::Broken(_) => {}
     }
     claim

@@ -244,7 +244,7 @@ impl ViewChange {
         match &self.certificate {
             None if self.stable == Slot(0) => {}
             Some(certificate) if certificate.slot() == self.stable => {
-                out.push(Claim::Stable(StableCertificate::clone(certificate)));
+                out.push(Claim::Stable(Arc::clone(certificate)));
             }
             _ => out.push(Claim::Broken("a stable slot without its certificate")),
         }
@@ -420,7 +420,7 @@ impl<C: Command> Claims for Message<C> {
                 matching(Some(&**command), *digest, out);
             }
             Body::Stable(certificate) => {
-                out.push(Claim::Stable(StableCertificate::clone(certificate)));
+                out.push(Claim::Stable(Arc::clone(certificate)));
             }
             Body::Status(_) | Body::Fetch(_) => {}
         }

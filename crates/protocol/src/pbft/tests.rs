@@ -93,7 +93,7 @@ impl Macs {
             Claim::Vote { signer, bytes, signature } => {
                 self.committee.contains(*signer) && self.keyring.mac(*signer, bytes) == *signature
             }
-            Claim::Stable(held) => *held == certificate(held.slot()),
+            Claim::Stable(held) => **held == certificate(held.slot()),
             Claim::Client { .. } | Claim::Broken(_) => false,
         })
     }
