@@ -224,9 +224,13 @@ impl Certifier {
 
     /// Takes the cosignatures that had come before the slot was executed here.
     pub(crate) fn take_early(&mut self, slot: Slot) -> BTreeMap<ReplicaId, Cosign> {
-        let later = self.early.split_off(&slot.next());
-        let mut passed = std::mem::replace(&mut self.early, later);
-        passed.remove(&slot).unwrap_or_default()
+        while let Some(passed) = self.early.first_entry().filter(|votes| *votes.key() <= slot) {
+            let (of, votes) = passed.remove_entry();
+            if of == slot {
+                return votes;
+            }
+        }
+        BTreeMap::new()
     }
 
     /// Takes one cosignature of a peer. Wrong signatures are dropped here: the sender is known by

@@ -367,15 +367,16 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         if !self.votes {
             return;
         }
-        let mut inputs = VecDeque::from([first]);
+        // Most inputs lead to no other: then nothing is queued.
+        let (mut inputs, mut next) = (VecDeque::new(), Some(first));
         let mut outbox = Outbox::new();
-        while let Some(input) = inputs.pop_front() {
+        while let Some(input) = next {
             let input = self.noting(input);
             self.engine.handle(at.now, input, &mut outbox);
-            let effects: Vec<_> = outbox.drain().collect();
-            for effect in effects {
+            for effect in outbox.drain() {
                 self.lift(at, effect, &mut inputs, out);
             }
+            next = inputs.pop_front();
         }
     }
 
@@ -497,7 +498,10 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     /// once.
     pub(crate) fn execute_decided(&mut self, out: &mut Effects<P>) -> Option<Stable> {
         let mut stable = None;
-        self.decided = self.decided.split_off(&self.executed().next());
+        let next = self.executed().next();
+        while self.decided.first_key_value().is_some_and(|(slot, _)| *slot < next) {
+            self.decided.pop_first();
+        }
         while !self.syncer.replaces_state()
             && self.certifier.has_room()
             && let Some(batch) = self.decided.remove(&self.executed().next())
