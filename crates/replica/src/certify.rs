@@ -109,7 +109,8 @@ pub(crate) struct Certifier {
     committee: Committee,
     cosigner: Cosigner,
     origin: String,
-    open: BTreeMap<Slot, Open>,
+    /// In boxes, so that a step of the log moves pointers.
+    open: BTreeMap<Slot, Box<Open>>,
     /// Cosignatures for slots not executed here yet, within the window.
     early: BTreeMap<Slot, BTreeMap<ReplicaId, Cosign>>,
     stable: Option<Arc<StableCertificate>>,
@@ -218,7 +219,8 @@ impl Certifier {
         let signature = self.cosigner.cosign(&message);
         let signed = BTreeMap::from([(self.me, signature)]);
         let different = BTreeMap::new();
-        self.open.insert(slot, Open { recorded, message, tickets, signed, different });
+        let open = Open { recorded, message, tickets, signed, different };
+        self.open.insert(slot, Box::new(open));
         Cosign { slot, head, time, signature }
     }
 
@@ -384,8 +386,6 @@ impl Certifier {
 
     /// Everything up to the certificate's slot is stable: answers those who wait.
     fn settle(&mut self, verifier: &Verifier, certificate: Arc<StableCertificate>) -> Stabilised {
-        let later = self.open.split_off(&certificate.slot().next());
-        let settled = std::mem::replace(&mut self.open, later);
         self.stable = Some(certificate.clone());
         self.recent.insert(certificate.slot(), certificate.clone());
         while self.recent.len() as u64 > self.window {
@@ -394,7 +394,9 @@ impl Certifier {
         let text = head_text(&self.origin, &certificate.head);
         let log_signature = self.cosigner.log_sign(text.as_bytes());
         let (mut answers, mut wrong) = (Vec::new(), Vec::new());
-        for (slot, open) in settled {
+        let stable = certificate.slot();
+        while let Some(settled) = self.open.first_entry().filter(|open| *open.key() <= stable) {
+            let (slot, open) = settled.remove_entry();
             let exact = slot == certificate.slot();
             for (ticket, index, fresh) in open.tickets {
                 let found = if exact && fresh { open.recorded.at(index) } else { None };

@@ -14,8 +14,8 @@ impl<C: Command> Pbft<C> {
     pub fn held(&self) -> Vec<Held> {
         let n = u64::try_from(self.config.committee.n()).unwrap_or(u64::MAX);
         let (others, window) = (n.saturating_sub(1), self.window.size());
-        let payloads = self.slots.values().map(SlotState::payloads_held).max().unwrap_or(0);
-        let votes = self.slots.values().map(SlotState::votes_held).max().unwrap_or(0);
+        let payloads = self.slots.values().map(|slot| slot.payloads_held()).max().unwrap_or(0);
+        let votes = self.slots.values().map(|slot| slot.votes_held()).max().unwrap_or(0);
         let (early, proposals) = self.early.held();
         let early_most = u64::try_from(self.early_most()).unwrap_or(u64::MAX);
         let payloads_max = u64::try_from(SlotState::<C>::PAYLOADS_MAX).unwrap_or(u64::MAX);

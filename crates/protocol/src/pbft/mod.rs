@@ -189,7 +189,8 @@ pub struct Pbft<C: Clone> {
     view: View,
     active: bool,
     window: Window,
-    slots: BTreeMap<Slot, SlotState<C>>,
+    /// In boxes, so that a step of the window moves pointers.
+    slots: BTreeMap<Slot, Box<SlotState<C>>>,
     /// What the view's NewView says must be proposed again.
     implied: BTreeMap<Slot, Digest>,
     opening: Option<Arc<NewView>>,
@@ -289,7 +290,7 @@ impl<C: Command> Pbft<C> {
 
     fn slot(&mut self, slot: Slot) -> &mut SlotState<C> {
         let committee = self.config.committee;
-        self.slots.entry(slot).or_insert_with(|| SlotState::new(committee))
+        self.slots.entry(slot).or_insert_with(|| Box::new(SlotState::new(committee)))
     }
 
     fn message(&self, body: Body<C>) -> Message<C> {

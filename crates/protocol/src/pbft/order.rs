@@ -360,7 +360,7 @@ impl<C: Command> Pbft<C> {
         slot > self.window.committed()
             && self.window.is_known(slot)
             && decided.commits.len() <= self.config.committee.n()
-            && self.slots.get(&slot).is_none_or(|state| state.decision(&self.noop).is_none())
+            && self.slots.get(&slot).is_none_or(|state| !state.is_whole(&self.noop))
     }
 
     pub(super) fn on_decided(&mut self, via: ReplicaId, decided: Decided<C>, out: &mut Out<C>) {
@@ -443,8 +443,13 @@ impl<C: Command> Pbft<C> {
             return;
         }
         let slot = self.window.stable().slot;
-        self.implied = self.implied.split_off(&slot.next());
-        self.slots = self.slots.split_off(&self.window.lowest_kept());
+        while self.implied.first_key_value().is_some_and(|(implied, _)| *implied <= slot) {
+            self.implied.pop_first();
+        }
+        let lowest = self.window.lowest_kept();
+        while self.slots.first_key_value().is_some_and(|(kept, _)| *kept < lowest) {
+            self.slots.pop_first();
+        }
         if let Some(below) = self.window.forget() {
             // Known before anything goes: records are whole above a window below it, only.
             if let Some(record) = self.known_record() {

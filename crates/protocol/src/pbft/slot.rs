@@ -5,14 +5,16 @@ use quorate_types::{
     Committee, Digest, ReplicaId, Signature, Slot, Tally, Time, View,
     bug::{Bug, seeded},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// The votes of one phase of one view on one slot: the first of each replica.
 #[derive(Clone, Debug)]
 pub(super) struct Ballots {
     committee: Committee,
-    first: BTreeMap<ReplicaId, (Digest, Signature)>,
-    tallies: BTreeMap<Digest, Tally>,
+    /// By replica; as long as the committee once anybody voted.
+    first: Vec<Option<(Digest, Signature)>>,
+    /// By ascending digest; one, where nobody lies.
+    tallies: Vec<(Digest, Tally)>,
 }
 
 /// What became of a vote.
@@ -28,44 +30,68 @@ pub(super) enum Counted {
 
 impl Ballots {
     fn new(committee: Committee) -> Self {
-        Self { committee, first: BTreeMap::new(), tallies: BTreeMap::new() }
+        Self { committee, first: Vec::new(), tallies: Vec::new() }
     }
 
     pub(super) fn count(&mut self, vote: &Vote) -> Counted {
         let digest = vote.header.digest;
-        if let Some(&(known, signature)) = self.first.get(&vote.signer) {
+        if let Some((known, signature)) = self.first(vote.signer) {
             if known == digest {
                 return Counted::Repeated;
             }
             return Counted::Conflict(known, signature);
         }
-        self.first.insert(vote.signer, (digest, vote.signature));
-        let committee = self.committee;
-        self.tallies.entry(digest).or_insert_with(|| Tally::new(committee)).add(vote.signer);
+        if self.first.is_empty() {
+            self.first.resize(self.committee.n(), None);
+        }
+        // Who is no member has no vote; the verify stage refused it before.
+        let Some(first) = self.first.get_mut(vote.signer.position()) else {
+            return Counted::Repeated;
+        };
+        *first = Some((digest, vote.signature));
+        let at = self.tallies.binary_search_by_key(&digest, |(digest, _)| *digest);
+        let at = at.unwrap_or_else(|at| {
+            self.tallies.insert(at, (digest, Tally::new(self.committee)));
+            at
+        });
+        if let Some((_, tally)) = self.tallies.get_mut(at) {
+            tally.add(vote.signer);
+        }
         if seeded(Bug::VotesOfAnyDigest) {
-            self.tallies.values_mut().for_each(|tally| tally.extend([vote.signer]));
+            self.tallies.iter_mut().for_each(|(_, tally)| tally.extend([vote.signer]));
         }
         Counted::New
     }
 
+    /// The first vote of a replica.
+    fn first(&self, signer: ReplicaId) -> Option<(Digest, Signature)> {
+        self.first.get(signer.position()).copied().flatten()
+    }
+
+    /// All first votes, by ascending replica.
+    fn firsts(&self) -> impl Iterator<Item = (ReplicaId, Digest, Signature)> + '_ {
+        let firsts = self.committee.replicas().zip(&self.first);
+        firsts.filter_map(|(signer, first)| first.map(|(digest, it)| (signer, digest, it)))
+    }
+
     /// Whether this would be the signer's first vote, or one that conflicts with its first.
     pub(super) fn is_news(&self, vote: &Vote) -> bool {
-        self.first.get(&vote.signer).is_none_or(|(known, _)| *known != vote.header.digest)
+        self.first(vote.signer).is_none_or(|(known, _)| known != vote.header.digest)
     }
 
     /// Whether the signer voted for another digest before.
     pub(super) fn conflicts(&self, vote: &Vote) -> bool {
-        self.first.get(&vote.signer).is_some_and(|(known, _)| *known != vote.header.digest)
+        self.first(vote.signer).is_some_and(|(known, _)| known != vote.header.digest)
     }
 
     /// A replica's vote, for this view and slot.
     pub(super) fn vote_of(&self, signer: ReplicaId, view: View, slot: Slot) -> Option<Vote> {
-        let &(digest, signature) = self.first.get(&signer)?;
+        let (digest, signature) = self.first(signer)?;
         Some(Vote { header: Header { view, slot, digest }, signer, signature })
     }
 
     pub(super) fn is_quorum(&self, digest: &Digest) -> bool {
-        self.tallies.get(digest).is_some_and(Tally::is_quorum)
+        self.tallies.iter().any(|(voted, tally)| voted == digest && tally.is_quorum())
     }
 
     /// The digest that a quorum voted for: two quorums share a correct replica, so there is one.
@@ -75,23 +101,28 @@ impl Ballots {
 
     /// Whether at least one correct replica voted for something.
     pub(super) fn has_one_correct(&self) -> bool {
-        self.tallies.values().any(Tally::has_one_correct)
+        self.tallies.iter().any(|(_, tally)| tally.has_one_correct())
     }
 
     /// The votes for another digest than this header's, at its place.
     pub(super) fn others_than(&self, header: Header) -> Vec<Vote> {
-        let others = self.first.iter().filter(|(_, (voted, _))| *voted != header.digest);
-        let vote = |(signer, (digest, signature)): (&ReplicaId, &(Digest, Signature))| Vote {
-            header: Header { digest: *digest, ..header },
-            signer: *signer,
-            signature: *signature,
+        let others = self.firsts().filter(|(_, voted, _)| *voted != header.digest);
+        let vote = |(signer, digest, signature)| Vote {
+            header: Header { digest, ..header },
+            signer,
+            signature,
         };
         others.map(vote).collect()
     }
 
     pub(super) fn of(&self, digest: Digest) -> impl Iterator<Item = Ballot> + '_ {
-        let same = self.first.iter().filter(move |(_, (voted, _))| *voted == digest);
-        same.map(|(signer, (_, signature))| Ballot { signer: *signer, signature: *signature })
+        let same = self.firsts().filter(move |(_, voted, _)| *voted == digest);
+        same.map(|(signer, _, signature)| Ballot { signer, signature })
+    }
+
+    /// How many replicas voted.
+    fn held(&self) -> usize {
+        self.first.iter().flatten().count()
     }
 }
 
@@ -199,7 +230,7 @@ impl<C: Clone> SlotState<C> {
 
     /// How many votes are kept, of both phases.
     pub(super) fn votes_held(&self) -> usize {
-        self.prepares.first.len().saturating_add(self.commits.first.len())
+        self.prepares.held().saturating_add(self.commits.held())
     }
 
     fn needed(&self) -> [Option<Digest>; 3] {
@@ -241,6 +272,11 @@ impl<C: Clone> SlotState<C> {
         let (header, commits) = self.decided.as_ref()?;
         let command = self.content(&header.digest, noop)?;
         Some(Decided { header: *header, command, commits: commits.clone() })
+    }
+
+    /// Whether the decision and its command are here.
+    pub(super) fn is_whole(&self, noop: &Digest) -> bool {
+        self.decided_digest().is_some_and(|it| it == *noop || self.payload(&it).is_some())
     }
 
     pub(super) fn decided_digest(&self) -> Option<Digest> {

@@ -125,8 +125,8 @@ impl<C: Command> Pbft<C> {
 
     /// After every input: the timers that follow from the state, and the room.
     pub(super) fn settle(&mut self, out: &mut Out<C>) {
-        let waits =
-            if self.active { self.is_open() } else { self.reports.quorum_reached(self.view) };
+        let open = self.is_open();
+        let waits = if self.active { open } else { self.reports.quorum_reached(self.view) };
         match (waits, self.waiting_since) {
             (true, None) => {
                 self.waiting_since = Some(self.now);
@@ -137,8 +137,8 @@ impl<C: Command> Pbft<C> {
             (false, Some(_)) => self.waiting_since = None,
             _ => {}
         }
-        let interval =
-            if self.is_busy() { self.config.status_busy } else { self.config.status_idle };
+        let busy = open || !self.active || self.suspects() || self.lags();
+        let interval = if busy { self.config.status_busy } else { self.config.status_idle };
         if self.status_armed.is_none_or(|armed| armed > interval) {
             self.arm_status(interval, out);
         }
@@ -160,10 +160,6 @@ impl<C: Command> Pbft<C> {
                     || state.prepares.has_one_correct()
                     || state.commits.has_one_correct()
             })
-    }
-
-    fn is_busy(&self) -> bool {
-        !self.active || self.suspects() || self.lags() || self.is_open()
     }
 
     fn lags(&self) -> bool {

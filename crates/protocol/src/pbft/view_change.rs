@@ -111,7 +111,7 @@ impl<C: Command> Pbft<C> {
         self.accused.clear();
         self.fill = Slot(0);
         self.implied.clear();
-        self.slots.values_mut().for_each(super::slot::SlotState::leave_view);
+        self.slots.values_mut().for_each(|slot| slot.leave_view());
     }
 
     /// Commands that this primary took and never proposed to anyone.
