@@ -177,7 +177,7 @@ impl<'a> Params<'a> {
 
 /// Quoted names with one blank between them, each once and without parameters.
 fn components(list: &str) -> Result<Vec<&str>, ClientSignatureError> {
-    let mut names: Vec<&str> = Vec::new();
+    let mut names: Vec<&str> = Vec::with_capacity(COMPONENTS.len() + 2);
     for item in list.split(' ') {
         let name = item.strip_prefix('"').and_then(|item| item.strip_suffix('"'));
         let derived = |name: &str| name.starts_with('@') && COMPONENTS.contains(&name);
@@ -195,7 +195,7 @@ fn components(list: &str) -> Result<Vec<&str>, ClientSignatureError> {
 fn parameters(mut rest: &str) -> Result<(u64, PublicKey), ClientSignatureError> {
     let malformed = || ClientSignatureError::Parameters;
     let (mut created_s, mut key, mut algorithm) = (None, None, None);
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: Vec<&str> = Vec::with_capacity(5);
     while !rest.is_empty() {
         let (name, after) =
             rest.strip_prefix(';').and_then(|r| r.split_once('=')).ok_or_else(malformed)?;

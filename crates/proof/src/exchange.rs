@@ -229,7 +229,7 @@ impl Base {
         let mut at = 0;
         while let Some(line) = self.lines.get(at..end).filter(|rest| !rest.is_empty()) {
             // No name holds a colon, so that the first one ends the component identifier.
-            let identifier = line.find(": ").unwrap_or(0);
+            let identifier = line.find(':').unwrap_or(0);
             let next = line.find('\n').map_or(end, |length| at + length + 1);
             self.lines.push(if at == 0 { '(' } else { ' ' });
             self.lines.extend_from_within(at..at + identifier);

@@ -13,13 +13,18 @@ pub(crate) fn base64_bytes(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }
 
+/// The longest array that is read from base64: signatures have 64 bytes.
+const ARRAY_BYTES_MOST: usize = 96;
+
 /// Base64 of exactly `N` bytes.
 pub(crate) fn base64_array<const N: usize>(text: &str) -> Option<[u8; N]> {
-    // Longer text cannot be right, and is not worth an allocation.
+    const { assert!(N <= ARRAY_BYTES_MOST) };
     if text.len() != N.div_ceil(3) * 4 {
         return None;
     }
-    base64_bytes(text)?.try_into().ok()
+    let mut bytes = [0; ARRAY_BYTES_MOST];
+    let length = STANDARD.decode_slice(text, &mut bytes).ok()?;
+    bytes.get(..length)?.try_into().ok()
 }
 
 /// Appends `sha-256=:..:`, an RFC 9530 dictionary of one member.
@@ -74,7 +79,7 @@ pub(crate) fn push_number(out: &mut String, mut number: u64) {
             break;
         }
     }
-    out.extend(digits[at..].iter().map(|&digit| char::from(digit)));
+    out.push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
 }
 
 /// A decimal below 2^63 without leading zeros, signs or blanks.
@@ -110,8 +115,11 @@ pub(crate) fn trimmed(value: &str) -> &str {
 
 /// ASCII without controls, HTAB aside, and without outer blanks: a value as an exchange holds it.
 pub(crate) fn is_covered_value(value: &str) -> bool {
-    value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte))
-        && trimmed(value).len() == value.len()
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let bytes = value.as_bytes();
+    bytes.iter().all(|byte| *byte == b'\t' || (b' '..=b'~').contains(byte))
+        && !is_blank(bytes.first())
+        && !is_blank(bytes.last())
 }
 
 /// A C2SP key name: not empty, no Unicode blank, no `+`, no control character.

@@ -19,8 +19,12 @@ pub fn leaf_hash(data: &[u8]) -> Digest {
 /// The hash of an inner node: SHA-256(0x01 || left || right). RFC 6962 section 2.1.
 #[must_use]
 pub fn node_hash(left: &Digest, right: &Digest) -> Digest {
-    let hash = Sha256::new().chain_update([1]).chain_update(left.0).chain_update(right.0);
-    Digest(hash.finalize().into())
+    // In one piece: a hasher that is fed three takes twice as long.
+    let mut node = [1; 1 + 2 * Digest::SIZE];
+    let (_, digests) = node.split_at_mut(1);
+    digests[..Digest::SIZE].copy_from_slice(&left.0);
+    digests[Digest::SIZE..].copy_from_slice(&right.0);
+    sha256(&node)
 }
 
 /// The root of the tree without leaves: SHA-256 of nothing.
@@ -149,8 +153,11 @@ impl Levels {
     /// The nodes of `frontier` grown by `leaves` to `size`, each hashed once.
     fn new(frontier: &Frontier, leaves: &[Digest], size: u64) -> Self {
         let mut peaks = frontier.peaks.iter().rev();
-        let mut levels: Vec<Level> = Vec::new();
-        let mut nodes = leaves.to_vec();
+        let mut levels: Vec<Level> =
+            Vec::with_capacity((u64::BITS - size.leading_zeros()) as usize);
+        // A level has room for the peak before it.
+        let mut nodes = Vec::with_capacity(leaves.len() + 1);
+        nodes.extend_from_slice(leaves);
         let mut edge = None;
         let (mut old, mut new) = (frontier.size, size);
         while new > 0 {
@@ -162,13 +169,8 @@ impl Levels {
                 nodes.insert(0, peak);
                 first -= 1;
             }
-            let parents = nodes
-                .chunks_exact(2)
-                .map(|pair| match pair {
-                    [left, right] => node_hash(left, right),
-                    _ => Digest::ZERO,
-                })
-                .collect();
+            let mut parents = Vec::with_capacity(nodes.len() / 2 + 1);
+            parents.extend(nodes.as_chunks().0.iter().map(|[left, right]| node_hash(left, right)));
             let level = Level { first, nodes, edge };
             if new & 1 == 1
                 && let Some(last) = level.node(new - 1)

@@ -462,11 +462,8 @@ fn engine_root(policy: &Digest) -> Digest {
 
 /// The seed that a service sees, as `proof.md` defines it.
 fn seed(chain: &Chain, index: Index, request: &Request) -> Digest {
-    let mut bytes = b"quorate-seed/1".to_vec();
-    bytes.extend_from_slice(chain.as_bytes());
-    bytes.extend_from_slice(&index.0.to_be_bytes());
-    bytes.extend_from_slice(&request.salt.0);
-    sha256(&bytes)
+    let index = index.0.to_be_bytes();
+    sha256(&[b"quorate-seed/1", &chain.as_bytes()[..], &index, &request.salt.0].concat())
 }
 
 fn created_in_window(request: &Request, time: UnixMillis) -> bool {

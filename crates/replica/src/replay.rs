@@ -46,7 +46,8 @@ impl ReplayKey {
         let Some(key) = request.field("idempotency-key") else {
             return Self::salted(&request.salt);
         };
-        let mut bytes = b"quorate-replay-key/1".to_vec();
+        let mut bytes = Vec::with_capacity(64 + key.len());
+        bytes.extend_from_slice(b"quorate-replay-key/1");
         match client_of(request) {
             Client::Key(key) => {
                 bytes.push(1);
@@ -139,7 +140,8 @@ impl ReplayTable {
 
     /// Remembers a request.
     pub fn insert(&mut self, key: ReplayKey, seen: &Seen) {
-        self.map.put(key.0.0, Bytes::from(seen.to_wire()));
+        // A copy, so that what is kept takes no more than it needs.
+        self.map.put(key.0.0, Bytes::copy_from_slice(&seen.to_wire()));
         self.enqueue(key, seen);
     }
 

@@ -24,20 +24,15 @@ impl Signatures {
 
     /// Adds the signature of the request that the entry at `index` answers.
     pub fn add(&mut self, index: Index, signature: &ClientSignature) {
-        let mut bytes = b"quorate-signatures/1".to_vec();
-        bytes.extend_from_slice(&self.0.0);
-        bytes.extend_from_slice(&index.0.to_be_bytes());
-        bytes.extend_from_slice(&signature.to_wire());
-        self.0 = sha256(&bytes);
+        let (index, signature) = (index.0.to_be_bytes(), signature.to_wire());
+        let parts = [b"quorate-signatures/1", &self.0.0[..], &index, &signature];
+        self.0 = sha256(&parts.concat());
     }
 
     /// What a state's record says of these and of the replay table with that root.
     #[must_use]
     pub fn seal(&self, table: &Digest) -> Digest {
-        let mut bytes = b"quorate-replay/1".to_vec();
-        bytes.extend_from_slice(&table.0);
-        bytes.extend_from_slice(&self.0.0);
-        sha256(&bytes)
+        sha256(&[b"quorate-replay/1", &table.0[..], &self.0.0].concat())
     }
 }
 

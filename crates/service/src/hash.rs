@@ -89,8 +89,12 @@ pub(crate) fn climb(hash: Digest, part: u32, path: &[Digest]) -> Digest {
 
 /// The hash of a node.
 pub(crate) fn node_hash(left: &Digest, right: &Digest) -> Digest {
-    let hash = Sha256::new_with_prefix([1]).chain_update(left);
-    Digest(hash.chain_update(right).finalize().into())
+    // In one piece: a hasher that is fed three takes twice as long.
+    let mut node = [1; 1 + 2 * Digest::SIZE];
+    let (_, digests) = node.split_at_mut(1);
+    digests[..Digest::SIZE].copy_from_slice(left.as_ref());
+    digests[Digest::SIZE..].copy_from_slice(right.as_ref());
+    Digest(Sha256::digest(node).into())
 }
 
 /// The hash of an empty part of the tree, so many levels above its buckets, at most [`HEIGHT`].

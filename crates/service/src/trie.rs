@@ -200,9 +200,8 @@ impl<C> Branch<C> {
 impl<C: Part> Default for Branch<C> {
     fn default() -> Self {
         let mut hashes = [Digest::ZERO; 2 * WIDTH - 1];
-        for (node, hash) in hashes.iter_mut().enumerate() {
-            let depth = (node + 1).ilog2() as usize;
-            *hash = empty(Self::LEVELS - depth);
+        for depth in 0..=WIDTH.ilog2() as usize {
+            hashes[(1 << depth) - 1..(2 << depth) - 1].fill(empty(Self::LEVELS - depth));
         }
         Self { children: Default::default(), hashes, dirty: 0 }
     }
