@@ -146,7 +146,7 @@ impl<D: Disk> Snapshots<D> {
         &mut self,
         slot: Slot,
         manifest: &[u8],
-        chunks: impl IntoIterator<Item = Vec<u8>>,
+        chunks: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Result<(), SnapshotError> {
         let saved = self.write(slot, manifest, chunks);
         if let Err(SnapshotError::Disk(DiskError::Full { .. })) = saved {
@@ -160,7 +160,7 @@ impl<D: Disk> Snapshots<D> {
         &mut self,
         slot: Slot,
         manifest: &[u8],
-        chunks: impl IntoIterator<Item = Vec<u8>>,
+        chunks: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Result<(), SnapshotError> {
         match self.disk.truncate(NEXT, 0) {
             Ok(()) | Err(DiskError::Missing { .. }) => {}
@@ -176,7 +176,7 @@ impl<D: Disk> Snapshots<D> {
             if frames > CHUNKS_MAX as u64 {
                 return Err(SnapshotError::TooLarge);
             }
-            self.append(&mut open, frames, CHUNK, &chunk)?;
+            self.append(&mut open, frames, CHUNK, chunk.as_ref())?;
             frames += 1;
         }
         self.append(&mut open, frames, END, &frames.to_le_bytes())?;

@@ -2,6 +2,7 @@
 
 use crate::{message::StateMap, signatures::Signatures};
 use borsh::{BorshDeserialize, BorshSerialize};
+use bytes::Bytes;
 use quorate_proof::Frontier;
 use quorate_service::{CHUNKS, Cursor, Next, Page, State};
 use quorate_types::{Digest, Slot, StableCertificate, Wire};
@@ -57,7 +58,7 @@ impl Snapshot {
     }
 
     /// The bytes of all chunks in order, the service's first, for the disk.
-    pub fn chunks(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
+    pub fn chunks(&self) -> impl Iterator<Item = Bytes> + '_ {
         [&self.service, &self.replay]
             .into_iter()
             .flat_map(|map| map.chunks().map(|items| chunk(&items)))
@@ -68,7 +69,7 @@ impl Snapshot {
     /// # Errors
     /// [`SnapshotError`] when the bytes are no snapshot. Whether the roots are those of the
     /// certificate is checked when the snapshot is installed.
-    pub fn read(manifest: &[u8], chunks: &[Vec<u8>]) -> Result<Self, SnapshotError> {
+    pub fn read(manifest: &[u8], chunks: &[impl AsRef<[u8]>]) -> Result<Self, SnapshotError> {
         let description = Description::from_wire(manifest, 1 << 20)
             .map_err(|_| SnapshotError("its manifest is malformed"))?;
         let half = usize::from(CHUNKS);
@@ -96,18 +97,21 @@ impl Snapshot {
 }
 
 /// The wire form of some items, which [`read_map`] reads.
-fn chunk(items: &[(&[u8], &bytes::Bytes)]) -> Vec<u8> {
+fn chunk(items: &[(&[u8], &Bytes)]) -> Bytes {
+    if items.is_empty() {
+        return Bytes::from_static(&[0; 4]);
+    }
     let length: usize = items.iter().map(|(key, value)| 8 + key.len() + value.len()).sum();
     let mut bytes = Vec::with_capacity(4 + length);
     // Appending to a Vec cannot fail; see `Wire::to_wire`.
     let _ = items.serialize(&mut bytes);
-    bytes
+    Bytes::from(bytes)
 }
 
-fn read_map(chunks: &[Vec<u8>]) -> Result<State, SnapshotError> {
+fn read_map(chunks: &[impl AsRef<[u8]>]) -> Result<State, SnapshotError> {
     let mut map = State::new();
     for chunk in chunks {
-        let items = Vec::<(bytes::Bytes, bytes::Bytes)>::from_wire(chunk, usize::MAX)
+        let items = Vec::<(Bytes, Bytes)>::from_wire(chunk.as_ref(), usize::MAX)
             .map_err(|_| SnapshotError("a chunk is malformed"))?;
         for (key, value) in items {
             map.put(key, value);

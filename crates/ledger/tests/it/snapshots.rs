@@ -67,7 +67,7 @@ fn a_real_folder_holds_snapshots_too() {
 fn a_snapshot_without_chunks_is_one() {
     let disk = MemoryDisk::new();
     let mut snapshots = Snapshots::new(disk, owner());
-    snapshots.save(Slot(1), b"", []).unwrap();
+    snapshots.save(Slot(1), b"", [b""; 0]).unwrap();
     let snapshot = snapshots.newest().unwrap().snapshot.unwrap();
     assert_eq!((snapshot.manifest(), snapshot.chunks()), (&b""[..], 0));
     assert_eq!(snapshot.chunk(0).unwrap(), None);
