@@ -36,7 +36,7 @@ mod mark;
 mod reader;
 mod recover;
 
-pub use reader::LogReader;
+pub use reader::{Items, LogReader};
 
 use crate::{
     disk::{Disk, DiskError},
@@ -245,8 +245,8 @@ impl<D: Disk> Log<D> {
     }
 
     fn grow(&mut self, items: &[LogItem]) -> Result<(), LogError> {
-        let mut pending = Pending::default();
-        let mut exchange = Vec::new();
+        let mut pending = Pending::of(items.len());
+        let mut exchange = Vec::with_capacity(1024);
         for item in items {
             // The wire form of both, one behind the other, is that of the pair. Appending to a Vec
             // cannot fail; see `Wire::to_wire`.

@@ -5,7 +5,9 @@ use crate::{
     data::{DataFolder, owner},
     run::RunError,
 };
-use quorate_ledger::{FileDisk, Log, LogReader, Snapshots, Wal, WalRecord, wal::RECORD_BYTES_MAX};
+use quorate_ledger::{
+    FileDisk, Log, LogError, LogReader, Snapshots, Wal, WalRecord, wal::RECORD_BYTES_MAX,
+};
 use quorate_replica::{Recovered, Snapshot};
 use quorate_types::{Digest, Index, LogItem, Slot, StableCertificate, Wire};
 use std::sync::Arc;
@@ -83,12 +85,8 @@ fn newest_snapshot(snapshots: &mut Snapshots<FileDisk>) -> Result<Option<Snapsho
 
 /// The log from a place on.
 fn items(reader: &LogReader<FileDisk>, first: u64) -> Result<Vec<LogItem>, RunError> {
-    let mut items = Vec::new();
-    for index in first..reader.size() {
-        let item = reader.item(Index(index)).map_err(|e| RunError::new(e.code(), e))?;
-        items.extend(item);
-    }
-    Ok(items)
+    let read = |error: LogError| RunError::new(error.code(), error);
+    reader.items(Index(first)).map_err(read)?.map(|item| item.map_err(read)).collect()
 }
 
 /// The newest certificate whose head lies within the log: the log may have lost its tail, which

@@ -35,12 +35,9 @@ impl Opened {
         let snapshot = read_snapshot(&mut snapshots)?
             .filter(|snapshot| snapshot.certificate.head.size <= log.size());
         let base = snapshot.as_ref().map_or(1, |snapshot| snapshot.certificate.head.size);
-        let items = (base..log.size())
-            .map(|index| match reader.item(Index(index)) {
-                Ok(item) => item.ok_or_else(|| Halt::new("corrupt-log", "a hole")),
-                Err(error) => Err(Halt::new(error.code(), error)),
-            })
-            .collect::<Result<Vec<_>, Halt>>()?;
+        let coded = |error: LogError| Halt::new(error.code(), error);
+        let items = reader.items(Index(base)).map_err(coded)?;
+        let items = items.collect::<Result<Vec<_>, _>>().map_err(coded)?;
         let certificate = newest_certificate(&reader)?;
         let record = |bytes: &[u8]| {
             Wire::from_wire(bytes, RECORD_MAX).map_err(|error| Halt::new("corrupt-log", error))

@@ -139,6 +139,19 @@ pub(super) fn cut_derived<D: Disk>(disk: &D, size: u64) -> Result<(), DiskError>
 }
 
 impl Pending {
+    /// With room for so many items of the usual size.
+    pub(super) fn of(items: usize) -> Self {
+        let mut pending = Self {
+            entries: Vec::with_capacity(items * 256),
+            exchanges: Vec::with_capacity(items * 768),
+            entry_ends: Vec::with_capacity(items * END_BYTES as usize),
+            exchange_ends: Vec::with_capacity(items * END_BYTES as usize),
+            ..Self::default()
+        };
+        pending.tiles[0].reserve(items * HASH_BYTES as usize);
+        pending
+    }
+
     /// Appends everything, the primary files first.
     pub(super) fn write<D: Disk>(&self, disk: &D) -> Result<(), DiskError> {
         append(disk, ENTRIES, &self.entries)?;

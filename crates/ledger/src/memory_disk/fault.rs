@@ -80,6 +80,9 @@ impl Faults {
 
     /// Which of the faults that an append may meet strikes.
     pub(super) fn strike_append(&mut self) -> Option<Fault> {
+        if self.planned.is_empty() {
+            return None;
+        }
         let met =
             [Fault::WriteError, Fault::LostWrite, Fault::ForgottenWrite, Fault::MisdirectedWrite];
         // Each counts this append, whether or not another strikes first.
