@@ -11,10 +11,9 @@ use crate::{
     violation::{Check, Violation},
 };
 use quorate_replica::Snapshot;
-use quorate_types::{
-    Index, LogItem, PublicKey, Request, Response, Slot, StableCertificate, Time, Wire,
-};
+use quorate_types::{Index, LogItem, PublicKey, Request, Response, Slot, StableCertificate, Time};
 use std::{
+    borrow::Borrow,
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
@@ -54,12 +53,22 @@ impl Trace {
 /// The first place at which two differ.
 pub fn one_log(logs: &[Vec<LogItem>]) -> Result<&[LogItem], Violation> {
     let longest = logs.iter().max_by_key(|log| log.len()).map_or(&[][..], |log| log);
-    for log in logs {
-        if let Some(at) = log.iter().zip(longest).position(|(a, b)| a != b) {
-            return Err(Check::Agreement.broken(format!("two logs differ at entry {at}")));
-        }
-    }
+    logs.iter().try_for_each(|log| agree(log.iter(), longest))?;
     Ok(longest)
+}
+
+/// One log is a prefix of the other.
+///
+/// # Errors
+/// The first place at which they differ.
+pub fn agree<'a>(
+    log: impl IntoIterator<Item = impl Borrow<LogItem>>,
+    other: impl IntoIterator<Item = &'a LogItem>,
+) -> Result<(), Violation> {
+    match log.into_iter().zip(other).position(|(a, b)| a.borrow() != b) {
+        Some(at) => Err(Check::Agreement.broken(format!("two logs differ at entry {at}"))),
+        None => Ok(()),
+    }
 }
 
 /// Replicas at one slot have one state, byte for byte: as snapshots hold it, but for who signed the
@@ -68,13 +77,12 @@ pub fn one_log(logs: &[Vec<LogItem>]) -> Result<&[LogItem], Violation> {
 /// # Errors
 /// The first slot after which two differ.
 pub fn one_state(states: &[Snapshot]) -> Result<u64, Violation> {
-    let mut known: BTreeMap<Slot, Vec<u8>> = BTreeMap::new();
+    let mut known: BTreeMap<Slot, &Snapshot> = BTreeMap::new();
     let mut compared = 0;
     for state in states {
-        let bytes = state_bytes(state);
         match known.entry(state.slot()) {
-            Entry::Vacant(first) => _ = first.insert(bytes),
-            Entry::Occupied(first) if *first.get() == bytes => compared += 1,
+            Entry::Vacant(first) => _ = first.insert(state),
+            Entry::Occupied(first) if same_bytes(first.get(), state) => compared += 1,
             Entry::Occupied(first) => {
                 let reason = format!("the bytes of two states after slot {} differ", first.key());
                 return Err(Check::State.broken(reason));
@@ -84,14 +92,14 @@ pub fn one_state(states: &[Snapshot]) -> Result<u64, Violation> {
     Ok(compared)
 }
 
-fn state_bytes(state: &Snapshot) -> Vec<u8> {
+fn same_bytes(one: &Snapshot, other: &Snapshot) -> bool {
     // Any quorum's signatures will do.
-    let mut certificate = StableCertificate::clone(&state.certificate);
-    certificate.cosignatures.clear();
-    let unsigned = Snapshot { certificate: Arc::new(certificate), ..state.clone() };
-    let mut bytes = unsigned.manifest();
-    unsigned.chunks().for_each(|chunk| bytes.extend(chunk.to_wire()));
-    bytes
+    let manifest = |state: &Snapshot| {
+        let mut certificate = StableCertificate::clone(&state.certificate);
+        certificate.cosignatures.clear();
+        Snapshot { certificate: Arc::new(certificate), ..state.clone() }.manifest()
+    };
+    manifest(one) == manifest(other) && one.chunks().eq(other.chunks())
 }
 
 /// Everything in the log was asked for, like this, by a client or by a liar that acts as one. What

@@ -5,9 +5,12 @@ use crate::{
     cluster::Tuning,
     violation::{Check, Violation},
 };
+use borsh::BorshSerialize as _;
 use bytes::Bytes;
 use quorate_proof::{Entry, created_s};
-use quorate_types::{Index, LogItem, PublicKey, Request, Response, Salt, UnixMillis, Wire};
+use quorate_types::{
+    ClientSignature, Index, LogItem, PublicKey, Request, Response, Salt, UnixMillis,
+};
 use std::collections::BTreeMap;
 
 /// How far a signature's time may lie from the agreed one, in seconds.
@@ -49,8 +52,13 @@ impl Name {
 #[must_use]
 pub fn content(request: &Request) -> Vec<u8> {
     let signer = request.signature.as_ref().map(|signature| signature.key);
-    let plain = Request { salt: Salt([0; 16]), signature: None, ..request.clone() };
-    (signer, plain).to_wire()
+    // The wire form of the request without salt and signature, which is not made for it.
+    let Request { method, path, query, fields, body, .. } = request;
+    let (salt, unsigned) = (Salt([0; 16]), None::<ClientSignature>);
+    let mut bytes = Vec::with_capacity(256 + body.len());
+    // Appending to a Vec cannot fail; see `Wire::to_wire`.
+    let _ = (signer, method, path, query, fields, body, salt, unsigned).serialize(&mut bytes);
+    bytes
 }
 
 #[derive(Clone, Debug)]

@@ -11,7 +11,6 @@ use crate::{
     world::World,
 };
 use quorate_types::{Index, ReplicaId};
-use std::collections::BTreeSet;
 
 impl World {
     /// Whether a replica must come up, catch up and answer in the end: it never lied, and its clock
@@ -23,23 +22,28 @@ impl World {
 
     /// Whether everybody was answered and everybody is level.
     pub(crate) fn is_settled(&self) -> bool {
-        let idle = self.clients.iter().all(|client| client.current.is_none() && client.left == 0);
-        if self.now < self.plan.healed || !idle || self.history.is_empty() {
+        let idle =
+            || self.clients.iter().all(|client| client.current.is_none() && client.left == 0);
+        if self.now < self.plan.healed || !idle() || self.history.is_empty() {
             return false;
         }
         // After a power loss, what was acknowledged may have to be committed again from the votes.
         let acknowledged = self.history.iter().filter_map(|operation| operation.returned.as_ref());
         let needed = acknowledged.map(|returned| returned.index.0 + 1).max().unwrap_or(0);
-        let mut level = BTreeSet::new();
+        let mut level = None;
         for at in self.serving() {
             let Some(process) = &self.machines[at.position()].process else { return false };
             let sight = process.replica().sight();
             if !sight.votes || sight.stable != sight.executed || process.log().size() < needed {
                 return false;
             }
-            level.insert(process.state());
+            // The state's digest is the hash of this.
+            let record = process.replica().execution().map(|execution| *execution.record());
+            if *level.get_or_insert(record) != record {
+                return false;
+            }
         }
-        level.len() == 1
+        level.is_some()
     }
 
     /// Whether every replica that must serve says that it does.
@@ -96,10 +100,10 @@ impl World {
                 continue;
             }
             let (log, name) = (process.log(), self.name(at));
-            let damage = |error| Check::State.broken(format!("{name}: {error}"));
-            damaged.extend(log.verify().err().map(damage));
-            let items = (0..log.size()).map_while(|i| log.item(Index(i)).ok().flatten());
-            logs.push(items.collect());
+            logs.push(log.verified().unwrap_or_else(|error| {
+                damaged.push(Check::State.broken(format!("{name}: {error}")));
+                (0..log.size()).map_while(|i| log.item(Index(i)).ok().flatten()).collect()
+            }));
             self.outcome.views = self.outcome.views.max(process.replica().sight().view.0);
             ends.extend(Process::state(process));
             states.extend(process.replica().standing());
@@ -178,9 +182,10 @@ impl World {
                 (Ok(process), None) => {
                     self.outcome.check("restarts");
                     let log = process.log();
-                    let items = (0..log.size()).map_while(|i| log.item(Index(i)).ok().flatten());
-                    let logs = [items.collect(), trace.logs.first().cloned().unwrap_or_default()];
-                    if let Err(Violation { check, reason }) = check::one_log(&logs) {
+                    let items = log.items(Index(0)).into_iter().flatten().map_while(Result::ok);
+                    let before = trace.logs.first().into_iter().flatten();
+                    let alike = check::agree(items, before);
+                    if let Err(Violation { check, reason }) = alike {
                         self.fail(check.broken(format!("{at} started again: {reason}")));
                     }
                 }
