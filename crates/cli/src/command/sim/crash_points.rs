@@ -6,7 +6,10 @@ use crate::{
     failure::{Exit, Failure},
 };
 use clap::builder::PossibleValuesParser;
-use quorate_sim::crash_points::{Course, Effort, Report, crash_points};
+use quorate_sim::{
+    crash_points::{Course, Effort, Report, crash_points},
+    watch::Place,
+};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, num::NonZero, time::Instant};
 
@@ -79,7 +82,20 @@ impl CrashPoints {
         if sum.points == 0 {
             return Err(Failure::failed("nothing-done", "no place was visited"));
         }
+        if let Some(missed) = self.missed(&sum) {
+            console.note(format_args!("warning: nobody died at: {missed}"));
+        }
         Ok(if failures == 0 { Exit::Done } else { Exit::Failed })
+    }
+}
+
+impl CrashPoints {
+    /// Where nobody died, though every place was visited.
+    fn missed(&self, sum: &Report) -> Option<String> {
+        let all = self.course.is_none() && self.at.is_none() && self.one_in == 1;
+        let missed = Place::ALL.into_iter().filter(|place| !sum.places.contains_key(place));
+        let missed: Vec<&str> = missed.map(Place::name).collect();
+        (all && !missed.is_empty()).then(|| missed.join(", "))
     }
 }
 
