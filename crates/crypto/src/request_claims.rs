@@ -2,7 +2,10 @@
 
 use crate::{Claim, Claims, Domain};
 use quorate_proof::signature_base;
-use quorate_types::{Batch, Digest, Item, Rejoin, RejoinReport, ReplicaId, Request};
+use quorate_types::{
+    Batch, Digest, Item, Rejoin, RejoinReport, ReplicaId, Request,
+    bug::{Bug, seeded},
+};
 use std::sync::Arc;
 
 impl Claims for Request {
@@ -11,6 +14,9 @@ impl Claims for Request {
     }
 
     fn claims(&self, domain: &Domain, out: &mut Vec<Claim>) {
+        if seeded(Bug::ClientSignatureUnchecked) {
+            return;
+        }
         let Some(signature) = &self.signature else { return };
         out.push(match signature_base(self, domain.authority(), signature) {
             Ok(base) => Claim::Client {

@@ -42,7 +42,10 @@ use crate::{
     disk::{Disk, DiskError, read_exactly},
     format::{HEADER_BYTES, Header, HeaderFault, Kind, Owner, u32_at, u64_at},
 };
-use quorate_types::Slot;
+use quorate_types::{
+    Slot,
+    bug::{Bug, seeded},
+};
 use std::collections::VecDeque;
 
 /// The longest payload of one record, in bytes.
@@ -224,8 +227,9 @@ impl<D: Disk> Wal<D> {
         let mut segments = segments(&disk)?;
         drop_unfinished(&disk, owner, &mut segments)?;
         let Some(&(newest, _)) = segments.last() else {
-            let wal = Self::start(disk, owner, false)?;
-            return Ok(Recovered { wal, records: Vec::new(), existed: false, cut: 0 });
+            let existed = seeded(Bug::LostDiskUnnoticed);
+            let wal = Self::start(disk, owner, existed)?;
+            return Ok(Recovered { wal, records: Vec::new(), existed, cut: 0 });
         };
         let mut records = Vec::new();
         let mut closed = VecDeque::new();

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use quorate_types::{
     Digest, EntryFacts, Epoch, Head, Index, Request, Response, Salt, Signature, StableCertificate,
     StateRecord, UnixMillis, Wire as _,
+    bug::{Bug, seeded},
 };
 use thiserror::Error;
 
@@ -233,7 +234,8 @@ pub fn verify_proof_text(
         return Err(VerifyError::Index { proof: proof.index, claimed: entry.index });
     }
     let Head { size, root } = proof.checkpoint.head;
-    if root_from_path(&entry.leaf(), entry.index.0, size, &proof.path) != Some(root) {
+    let proven = root_from_path(&entry.leaf(), entry.index.0, size, &proof.path) == Some(root);
+    if !proven && !seeded(Bug::PathUnchecked) {
         return Err(VerifyError::NotInLog);
     }
     verify_checkpoint(policy, check, &proof.checkpoint)

@@ -16,6 +16,7 @@ use quorate_proof::{Frontier, leaf_hash, verify_stable};
 use quorate_protocol::{self as protocol, Accusation, Protocol, Stable, To};
 use quorate_types::{
     Batch, Digest, Index, LogItem, RejoinReport, ReplicaId, Slot, StableCertificate,
+    bug::{Bug, seeded},
 };
 use std::sync::Arc;
 
@@ -41,10 +42,13 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         let mut slots = by_slot(items);
         if let Some(last) = slots.last()
             && log_size > certified
+            && !seeded(Bug::LastSlotNotCut)
         {
             let keep = log_size.saturating_sub(last.len() as u64);
             slots.pop();
-            out.push(Effect::Truncate { size: keep });
+            if !seeded(Bug::TruncationForgotten) {
+                out.push(Effect::Truncate { size: keep });
+            }
         }
         // What lies deeper came by state transfer, which a crash interrupted: others certified it.
         let deep = slots.len().saturating_sub(self.certifier.recovered_max());
@@ -174,9 +178,9 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         far: bool,
         out: &mut Effects<P>,
     ) -> Option<Stable> {
-        if certificate.slot() <= self.certifier.stable_slot()
-            || verify_stable(self.verifier.policy(), &self.verifier, &certificate).is_err()
-        {
+        let holds = seeded(Bug::CertificateUnchecked)
+            || verify_stable(self.verifier.policy(), &self.verifier, &certificate).is_ok();
+        if certificate.slot() <= self.certifier.stable_slot() || !holds {
             return None;
         }
         if certificate.slot() <= self.executed() {
@@ -468,7 +472,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             out.push(Effect::Send { to: To::All, message });
             return;
         };
-        if self.certifier.stable_slot() < rejoin::bound(&rejoin, self.config.window) {
+        let bound = rejoin::bound(&rejoin, self.config.window);
+        if self.certifier.stable_slot() < bound && !seeded(Bug::RejoinWithoutBound) {
             out.push(Effect::Send { to: To::All, message: Message::RejoinOffer(rejoin) });
             return;
         }

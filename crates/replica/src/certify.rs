@@ -10,6 +10,7 @@ use quorate_proof::{Policy, SignatureCheck, cosignature_message, head_text};
 use quorate_types::{
     Committee, Cosignature, Digest, EntryFacts, Exchange, Head, Held, Index, ReplicaId, Signature,
     Slot, StableCertificate, Tally, UnixMillis, Wire,
+    bug::{Bug, seeded},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -371,7 +372,8 @@ impl Certifier {
         let Some(open) = self.open.get(&slot) else { return Ok(None) };
         let mut signers = Tally::new(self.committee);
         signers.extend(open.signed.keys().copied());
-        if !signers.is_quorum() {
+        let early = seeded(Bug::StableTooEarly) && signers.count() + 1 == self.committee.quorum();
+        if !signers.is_quorum() && !early {
             return Ok(None);
         }
         let cosignatures = open

@@ -18,6 +18,7 @@ use quorate_service::{Context, Service, State};
 use quorate_types::{
     Asked, Chain, Digest, Epoch, Exchange, Index, Item, LogItem, Request, Response, Slot,
     StateRecord, UnixMillis,
+    bug::{Bug, seeded},
 };
 use std::{fmt, sync::Arc};
 
@@ -245,7 +246,10 @@ impl Execution {
     /// Executes the next slot.
     pub fn execute(&mut self, ordered: Ordered) -> Executed {
         let proposed = ordered.batch().map_or(UnixMillis(0), |batch| batch.time);
-        let time = UnixMillis(proposed.0.max(self.record.time.0.saturating_add(1)));
+        let mut time = UnixMillis(proposed.0.max(self.record.time.0.saturating_add(1)));
+        if seeded(Bug::TimeStandsStill) {
+            time = proposed.max(self.record.time);
+        }
         let (mut outcomes, mut expired) = (Vec::new(), Vec::new());
         let mut fresh = Vec::new();
         for item in ordered.batch().map_or(&[][..], |batch| &batch.items) {
@@ -367,8 +371,11 @@ impl Execution {
         let asked = fingerprint(request);
         let mut key = ReplayKey::of(request);
         let first = self.replay.lookup(&key);
-        let reused = first.is_some_and(|first| first.fingerprint != asked);
-        let late = first.is_none() && !created_in_window(request, time);
+        let reused = first.is_some_and(|first| first.fingerprint != asked)
+            && !seeded(Bug::ReusedKeyExecutes);
+        let late = first.is_none()
+            && !created_in_window(request, time)
+            && !seeded(Bug::OldSignatureAccepted);
         let seen = if reused || late {
             // Answered under the salt alone, so that the key's first request keeps its place.
             key = ReplayKey::salted(&request.salt);
@@ -376,7 +383,8 @@ impl Execution {
         } else {
             first
         };
-        if let Some(seen) = seen.filter(|seen| seen.fingerprint == asked) {
+        let again = |seen: &Seen| seen.fingerprint == asked && !seeded(Bug::RetryExecutesAgain);
+        if let Some(seen) = seen.filter(again) {
             return Outcome { request: request.clone(), index: seen.index, fresh: false };
         }
         let index = self.record.next_index;

@@ -9,7 +9,10 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use quorate_proof::{Client, client_of, sha256};
 use quorate_service::State;
-use quorate_types::{Digest, Held, Index, Request, Salt, UnixMillis, Wire};
+use quorate_types::{
+    Digest, Held, Index, Request, Salt, UnixMillis, Wire,
+    bug::{Bug, seeded},
+};
 use std::{collections::BTreeMap, time::Duration};
 
 /// How long a signed request is remembered at least, in agreed time.
@@ -108,7 +111,9 @@ impl ReplayTable {
         for (key, value) in map.iter() {
             let key: [u8; 32] = key.try_into().map_err(|_| "a replay key is 32 bytes")?;
             let seen = Seen::from_wire(value, 1024).map_err(|_| "a replay record is malformed")?;
-            table.enqueue(ReplayKey(Digest(key)), &seen);
+            if !seeded(Bug::RestoredTableNeverForgets) {
+                table.enqueue(ReplayKey(Digest(key)), &seen);
+            }
         }
         table.map = map;
         Ok(table)
@@ -147,7 +152,8 @@ impl ReplayTable {
 
     /// Forgets what lies before the window, given the index that comes next.
     pub fn evict(&mut self, next: Index, now: UnixMillis) {
-        let oldest = Index(next.0.saturating_sub(self.window));
+        let window = self.window.saturating_sub(u64::from(seeded(Bug::ReplayForgetsEarly)));
+        let oldest = Index(next.0.saturating_sub(window));
         while let Some(entry) = self.plain.first_entry() {
             if *entry.key() >= oldest {
                 break;
@@ -158,7 +164,8 @@ impl ReplayTable {
             }
         }
         while let Some(entry) = self.signed.first_entry() {
-            if *entry.key() >= oldest || is_young(entry.get().0, now) {
+            let young = is_young(entry.get().0, now) && !seeded(Bug::SignedForgottenEarly);
+            if *entry.key() >= oldest || young {
                 break;
             }
             let (index, (_, key)) = entry.remove_entry();

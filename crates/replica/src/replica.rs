@@ -21,7 +21,9 @@ use quorate_proof::{Frontier, leaf_hash};
 use quorate_protocol::{self as protocol, Accusation, Outbox, Protocol, Stable, To, Verdict};
 use quorate_service::Service;
 use quorate_types::{
-    Batch, Digest, Index, Item, Refusal, ReplicaId, Slot, StableCertificate, Time, UnixMillis, View,
+    Batch, Digest, Index, Item, Refusal, ReplicaId, Slot, StableCertificate, Time, UnixMillis,
+    View,
+    bug::{Bug, seeded},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -465,7 +467,9 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         out.push(Effect::View { view, primary: Some(primary) });
         self.expect_anew(at.now);
         if primary == self.config.me {
-            self.batcher.enqueue_all();
+            if !seeded(Bug::RequestsLostOnViewChange) {
+                self.batcher.enqueue_all();
+            }
             let offers = self.offers.values().map(|offer| offer.rejoin.clone());
             offers.for_each(|rejoin| self.batcher.enqueue_rejoin(rejoin));
         } else {
@@ -504,8 +508,11 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         }
         while !self.syncer.replaces_state()
             && self.certifier.has_room()
-            && let Some(batch) = self.decided.remove(&self.executed().next())
+            && let Some(mut batch) = self.decided.remove(&self.executed().next())
         {
+            if seeded(Bug::BatchOrderDiffers) && self.config.me.0 % 2 == 1 {
+                batch.iter_mut().for_each(|batch| Arc::make_mut(batch).items.reverse());
+            }
             let ordered = Ordered::new(self.executed().next(), batch);
             let executed = self.execution.as_mut()?.execute(ordered);
             let recorded = self.recorder.record(executed);
@@ -678,12 +685,15 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                 return;
             }
             let Some(candidate) = self.candidates.pop_front() else { return };
-            if candidate.slot == certificate.slot() {
+            if candidate.slot == certificate.slot() || seeded(Bug::SnapshotOfAnotherSlot) {
                 let snapshot = Arc::new(Snapshot {
                     certificate: certificate.clone(),
                     frontier: candidate.frontier,
                     service: candidate.service,
-                    replay: candidate.replay,
+                    replay: match seeded(Bug::SnapshotWithoutReplayTable) {
+                        true => quorate_service::State::new(),
+                        false => candidate.replay,
+                    },
                     signatures: candidate.signatures,
                 });
                 self.keep(snapshot.clone());

@@ -18,6 +18,7 @@ use quorate_proof::{Entry, Frontier, leaf_hash, root_from_path, verify_stable};
 use quorate_service::Cursor;
 use quorate_types::{
     Committee, Digest, Head, Index, LogItem, ReplicaId, Slot, StableCertificate, Tally, Wire,
+    bug::{Bug, seeded},
 };
 use std::sync::Arc;
 
@@ -292,7 +293,9 @@ impl Syncer {
         let peer = self.turn();
         let everybody = u32::try_from(self.committee.n()).unwrap_or(u32::MAX);
         let Some(session) = &mut self.session else { return false };
-        session.peer = peer;
+        if !seeded(Bug::TransferNeverTurns) {
+            session.peer = peer;
+        }
         session.pending.clear();
         session.unanswered = session.unanswered.saturating_add(1);
         if session.unanswered >= everybody {
@@ -313,7 +316,11 @@ impl Syncer {
         let Some(session) = self.session.as_mut().filter(|session| session.peer == from) else {
             return Step::Idle;
         };
-        if page.from != session.next() || !matches!(session.phase, Phase::Repeat | Phase::Store) {
+        let expected = page.from == session.next();
+        if !expected && seeded(Bug::LateAnswerAccused) {
+            return self.lied(from, "page");
+        }
+        if !expected || !matches!(session.phase, Phase::Repeat | Phase::Store) {
             return Step::Idle;
         }
         match check_page(&session.fetched(), &page, &session.target.head) {

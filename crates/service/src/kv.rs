@@ -24,7 +24,10 @@
 
 use crate::{Service, context::Context};
 use bytes::Bytes;
-use quorate_types::{Index, Request, Response};
+use quorate_types::{
+    Index, Request, Response,
+    bug::{Bug, seeded},
+};
 use serde::Deserialize;
 use std::borrow::Cow;
 
@@ -99,7 +102,9 @@ impl Operation {
 }
 
 fn read(cx: &mut Context<'_>, request: &Request, key: &[u8]) -> Result<Response, Response> {
-    let Some(held) = Value::load(cx, key) else { return Err(no_such_key()) };
+    let index = cx.index();
+    let visible = |held: &Value| !seeded(Bug::StaleRead) || held.written.next() != index;
+    let Some(held) = Value::load(cx, key).filter(visible) else { return Err(no_such_key()) };
     check_match(request, Some(&held))?;
     if none_match_fails(request, Some(&held)) {
         return Ok(tagged(304, held.written));
@@ -133,7 +138,8 @@ fn compare_and_set(
     let held = Value::load(cx, key);
     check_write(request, held.as_ref())?;
     let actual = held.as_ref().map(|held| &held.content[..]);
-    if actual != cas.expect.as_ref().map(String::as_bytes) {
+    let expected = actual == cas.expect.as_ref().map(String::as_bytes);
+    if !expected && !seeded(Bug::CasWithoutCompare) {
         return Err(Response::new(409).with_body("application/json", conflict(actual)));
     }
     let written = cx.index();

@@ -14,7 +14,10 @@ use crate::{
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
-use quorate_types::Digest;
+use quorate_types::{
+    Digest,
+    bug::{Bug, seeded},
+};
 
 /// Where in a state a page begins.
 #[derive(
@@ -78,7 +81,8 @@ impl Page {
         let records: Vec<Record<'_>> = before.chain(items).chain(after).collect();
         let part = u32::from(from.bucket) >> levels;
         if !Record::are_in(&records, levels, from.bucket)
-            || climb(part_hash(&records, levels), part, &self.path) != *root
+            || (climb(part_hash(&records, levels), part, &self.path) != *root
+                && !seeded(Bug::PieceUnchecked))
         {
             return None;
         }

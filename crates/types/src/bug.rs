@@ -37,12 +37,102 @@ macro_rules! bugs {
 bugs! {
     /// A quorum is one replica smaller than two quorums need to share a correct one.
     QuorumMinusOne = "quorum-minus-one",
-    /// A view change proposes the no-op everywhere, whatever the reports say was prepared.
-    NewViewForgetsPrepared = "new-view-forgets-prepared",
+    /// What f replicas say is believed, as if one of them had to be correct.
+    FaultyCountAsCorrect = "faulty-count-as-correct",
+    /// A replica whose vote comes twice is counted twice.
+    DuplicateSignerCounted = "duplicate-signer-counted",
+    /// Where a client's proof leads is not compared with the signed root.
+    PathUnchecked = "path-unchecked",
+    /// Nobody checks what clients sign.
+    ClientSignatureUnchecked = "client-signature-unchecked",
+    /// A command is taken for the one that a digest names.
+    DigestUnchecked = "digest-unchecked",
+    /// Votes do not sign the view in which they were cast.
+    ViewNotSigned = "view-not-signed",
     /// Votes for different digests in one slot count together.
     VotesOfAnyDigest = "votes-of-any-digest",
+    /// The votes of a view count in the next one, too.
+    VotesAcrossViews = "votes-across-views",
+    /// Whoever proposes is taken for the primary.
+    ProposalFromAnybody = "proposal-from-anybody",
+    /// A primary's second proposal for a slot replaces the first, and is voted for as well.
+    SecondProposalOverwrites = "second-proposal-overwrites",
+    /// A verdict on another proposal counts for the one that is there.
+    StaleVerdictAccepted = "stale-verdict-accepted",
+    /// A prepare, or a proposal, leaves before it is durable.
+    PrepareBeforeFsync = "prepare-before-fsync",
+    /// A commit leaves before the prepared certificate is durable.
+    CommitBeforeFsync = "commit-before-fsync",
+    /// A decision that is passed on is believed whatever signatures come with it.
+    DecisionUnchecked = "decision-unchecked",
+    /// A decided slot is passed on although the one before is not decided.
+    GapSkipped = "gap-skipped",
+    /// A replica leaves a view without writing down that it did.
+    ViewChangeNotPersisted = "view-change-not-persisted",
+    /// A view change proposes the no-op everywhere, whatever the reports say was prepared.
+    NewViewForgetsPrepared = "new-view-forgets-prepared",
+    /// A new primary that lacks a payload proposes the no-op over the value that was prepared.
+    NoopForMissingPayload = "noop-for-missing-payload",
+    /// A new primary numbers its proposals from the stable slot on.
+    NewPrimaryReusesSlots = "new-primary-reuses-slots",
+    /// Who waits for the next view waits for its primary without end.
+    NextPrimaryNotAwaited = "next-primary-not-awaited",
+    /// A replica that starts again does not know what it voted for in this view.
+    VotesForgottenAtRestart = "votes-forgotten-at-restart",
+    /// Requests that came before a replica leads are not proposed when it does.
+    RequestsLostOnViewChange = "requests-lost-on-view-change",
+    /// The primary drops what other gateways hand on to it.
+    ForwardsDropped = "forwards-dropped",
+    /// A waiting request is known by its salt, whatever it asks.
+    AnswersBySalt = "answers-by-salt",
+    /// Half of the replicas execute a batch from its end.
+    BatchOrderDiffers = "batch-order-differs",
+    /// Two slots may have the same agreed time.
+    TimeStandsStill = "time-stands-still",
+    /// A request that was executed is executed again when it is retried.
+    RetryExecutesAgain = "retry-executes-again",
+    /// Another request under a used key is executed.
+    ReusedKeyExecutes = "reused-key-executes",
+    /// A client's signature holds for ever.
+    OldSignatureAccepted = "old-signature-accepted",
+    /// The replay table forgets a request one entry too early.
+    ReplayForgetsEarly = "replay-forgets-early",
+    /// The replay table forgets signed requests as soon as any others.
+    SignedForgottenEarly = "signed-forgotten-early",
+    /// A replay table that came with a snapshot forgets nothing of what was in it.
+    RestoredTableNeverForgets = "restored-table-never-forgets",
+    /// A read does not see the write right before it.
+    StaleRead = "stale-read",
+    /// A compare-and-set does not compare.
+    CasWithoutCompare = "cas-without-compare",
+    /// A head is called certified with one cosignature too few.
+    StableTooEarly = "stable-too-early",
+    /// A repeated request is answered with an entry that is not certified yet.
+    AnswersUncertified = "answers-uncertified",
+    /// A snapshot holds an empty replay table.
+    SnapshotWithoutReplayTable = "snapshot-without-replay-table",
+    /// A snapshot is kept under the certificate of a later slot.
+    SnapshotOfAnotherSlot = "snapshot-of-another-slot",
+    /// A certificate that a peer offers is believed unverified.
+    CertificateUnchecked = "certificate-unchecked",
     /// Slots are stored in state transfer whoever is said to have signed their requests.
     StoreUnopened = "store-unopened",
+    /// A piece of a state is not held against the certified root.
+    PieceUnchecked = "piece-unchecked",
+    /// A transfer asks the same peer for ever.
+    TransferNeverTurns = "transfer-never-turns",
+    /// Who answers a question of state transfer late is called a liar.
+    LateAnswerAccused = "late-answer-accused",
+    /// A replica that lost its disk votes as soon as others have reported.
+    RejoinWithoutBound = "rejoin-without-bound",
+    /// The last slot on disk counts as whole, although a crash may have torn it.
+    LastSlotNotCut = "last-slot-not-cut",
+    /// A torn last slot is executed anew behind what is left of it.
+    TruncationForgotten = "truncation-forgotten",
+    /// A vote log that is gone counts as new, and the replica votes at once.
+    LostDiskUnnoticed = "lost-disk-unnoticed",
+    /// The log is not made durable before a snapshot relies on it.
+    LogSyncSkipped = "log-sync-skipped",
 }
 
 impl fmt::Display for Bug {

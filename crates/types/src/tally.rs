@@ -29,7 +29,8 @@ impl Tally {
 
     /// Adds a replica; `true` if it is a member that was not in the set.
     pub fn add(&mut self, replica: ReplicaId) -> bool {
-        if !self.committee.contains(replica) || self.contains(replica) {
+        let known = self.contains(replica) && !seeded(Bug::DuplicateSignerCounted);
+        if !self.committee.contains(replica) || known {
             return false;
         }
         let word = match (replica.position() / 64).checked_sub(1) {
@@ -71,6 +72,9 @@ impl Tally {
     /// Whether it holds at least one correct replica ([`Committee::one_correct`]).
     #[must_use]
     pub fn has_one_correct(&self) -> bool {
+        if seeded(Bug::FaultyCountAsCorrect) {
+            return self.count >= self.committee.f();
+        }
         self.count >= self.committee.one_correct()
     }
 

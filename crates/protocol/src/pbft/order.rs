@@ -9,7 +9,10 @@ use super::{
     slot::{Counted, Judgement, Proposal},
 };
 use crate::{Accusation, Effect, Stable, To, Verdict};
-use quorate_types::{Digest, ReplicaId, Slot};
+use quorate_types::{
+    Digest, ReplicaId, Slot,
+    bug::{Bug, seeded},
+};
 use std::sync::Arc;
 
 impl<C: Command> Pbft<C> {
@@ -63,6 +66,7 @@ impl<C: Command> Pbft<C> {
             }
             match state.content(&digest, &noop) {
                 Some(content) => self.propose_at(slot, content, out),
+                None if seeded(Bug::NoopForMissingPayload) => self.propose_at(slot, None, out),
                 None => self.fetch(slot, digest, out),
             }
         }
@@ -94,7 +98,7 @@ impl<C: Command> Pbft<C> {
     pub(super) fn on_preprepare(&mut self, proposal: PrePrepare<C>, out: &mut Out<C>) {
         let vote = proposal.vote;
         let Header { view, slot, digest } = vote.header;
-        if vote.signer != self.primary(view) {
+        if vote.signer != self.primary(view) && !seeded(Bug::ProposalFromAnybody) {
             return;
         }
         if self.is_ahead(view) {
@@ -106,6 +110,7 @@ impl<C: Command> Pbft<C> {
         }
         match self.slot(slot).prepares.count(&vote) {
             Counted::Repeated => return,
+            Counted::Conflict(..) if seeded(Bug::SecondProposalOverwrites) => {}
             Counted::Conflict(known, signature) => {
                 let header = Header { digest: known, ..vote.header };
                 let first = Vote { header, signature, ..vote };
@@ -176,7 +181,8 @@ impl<C: Command> Pbft<C> {
         let Some(state) = self.slots.get_mut(&slot) else { return };
         let decided = state.decided_digest() == Some(digest);
         let Some(proposal) = &mut state.proposal else { return };
-        if proposal.judgement != Judgement::Asked || proposal.vote.header != header {
+        let stale = proposal.judgement != Judgement::Asked || proposal.vote.header != header;
+        if stale && !seeded(Bug::StaleVerdictAccepted) {
             return;
         }
         if verdict == Verdict::Accepted || decided {
@@ -215,7 +221,10 @@ impl<C: Command> Pbft<C> {
         // The record holds the payload, whether or not an earlier one did.
         let _ = state.record_payload(header.digest);
         let record = Record::Proposal(proposal.clone());
-        out.push(Effect::Persist { slot: Some(slot), record });
+        out.push(match seeded(Bug::PrepareBeforeFsync) {
+            true => Effect::Note { slot: Some(slot), record },
+            false => Effect::Persist { slot: Some(slot), record },
+        });
         if leads {
             self.send(To::All, Body::PrePrepare(proposal), out);
         } else {
@@ -232,7 +241,8 @@ impl<C: Command> Pbft<C> {
     pub(super) fn wants_vote(&self, phase: Phase, vote: &Vote) -> bool {
         let Header { view, slot, digest } = vote.header;
         let primary = self.primary(view);
-        if (phase == Phase::PrePrepare) != (vote.signer == primary) && phase != Phase::Commit {
+        let misplaced = (phase == Phase::PrePrepare) != (vote.signer == primary);
+        if misplaced && phase != Phase::Commit && !seeded(Bug::ProposalFromAnybody) {
             return false;
         }
         if self.is_ahead(view) {
@@ -326,7 +336,11 @@ impl<C: Command> Pbft<C> {
         };
         state.prepared = Some(prepared.clone());
         state.sent_at = now;
-        out.push(Effect::Persist { slot: Some(slot), record: Record::Prepared(prepared) });
+        let record = Record::Prepared(prepared);
+        out.push(match seeded(Bug::CommitBeforeFsync) {
+            true => Effect::Note { slot: Some(slot), record },
+            false => Effect::Persist { slot: Some(slot), record },
+        });
         let commit = self.sign(Phase::Commit, header);
         self.slot(slot).commits.count(&commit);
         self.send(To::All, Body::Commit(commit), out);
@@ -367,7 +381,7 @@ impl<C: Command> Pbft<C> {
         if !self.wants_decided(&decided) {
             return;
         }
-        if !decided.is_quorum(self.config.committee) {
+        if !decided.is_quorum(self.config.committee) && !seeded(Bug::DecisionUnchecked) {
             self.malformed(via, out);
             return;
         }
@@ -393,7 +407,11 @@ impl<C: Command> Pbft<C> {
     pub(super) fn advance(&mut self, out: &mut Out<C>) {
         let noop = self.noop;
         loop {
-            let slot = self.window.committed().next();
+            let mut slot = self.window.committed().next();
+            if seeded(Bug::GapSkipped) {
+                let mut decided = self.slots.range(slot..).filter(|(_, it)| it.decided.is_some());
+                slot = decided.next().map_or(slot, |(slot, _)| *slot);
+            }
             let Some(state) = self.slots.get_mut(&slot) else { break };
             let Some(decided) = state.decision(&noop) else { break };
             if !state.is_durable() {

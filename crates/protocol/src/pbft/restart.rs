@@ -6,7 +6,10 @@ use super::{
     slot::{Judgement, Proposal},
 };
 use crate::{Effect, Stable, To};
-use quorate_types::{Slot, View};
+use quorate_types::{
+    Slot, View,
+    bug::{Bug, seeded},
+};
 
 /// What the records say beside what goes into slots.
 struct Found<C: Clone> {
@@ -99,7 +102,7 @@ impl<C: Command> Pbft<C> {
     fn restore_proposal(&mut self, proposal: &PrePrepare<C>) {
         let vote = proposal.vote;
         let header = vote.header;
-        if header.view != self.view {
+        if header.view != self.view || seeded(Bug::VotesForgottenAtRestart) {
             return;
         }
         let leads = self.leads();

@@ -36,10 +36,12 @@ impl Ballots {
     pub(super) fn count(&mut self, vote: &Vote) -> Counted {
         let digest = vote.header.digest;
         if let Some((known, signature)) = self.first(vote.signer) {
-            if known == digest {
+            if known != digest {
+                return Counted::Conflict(known, signature);
+            }
+            if !seeded(Bug::DuplicateSignerCounted) {
                 return Counted::Repeated;
             }
-            return Counted::Conflict(known, signature);
         }
         if self.first.is_empty() {
             self.first.resize(self.committee.n(), None);
@@ -76,7 +78,8 @@ impl Ballots {
 
     /// Whether this would be the signer's first vote, or one that conflicts with its first.
     pub(super) fn is_news(&self, vote: &Vote) -> bool {
-        self.first(vote.signer).is_none_or(|(known, _)| known != vote.header.digest)
+        let known = self.first(vote.signer).filter(|_| !seeded(Bug::DuplicateSignerCounted));
+        known.is_none_or(|(known, _)| known != vote.header.digest)
     }
 
     /// Whether the signer voted for another digest before.
@@ -200,6 +203,9 @@ impl<C: Clone> SlotState<C> {
     /// Forgets what belonged to the view that is left; certificates and payloads stay.
     pub(super) fn leave_view(&mut self) {
         self.proposal = None;
+        if seeded(Bug::VotesAcrossViews) {
+            return;
+        }
         self.prepares = Ballots::new(self.committee);
         self.commits = Ballots::new(self.committee);
     }

@@ -6,7 +6,10 @@ use super::{
     message::{Fetch, Payload, Stage, Status},
 };
 use crate::{Effect, To};
-use quorate_types::{Digest, ReplicaId, Slot, Tally, Time, View};
+use quorate_types::{
+    Digest, ReplicaId, Slot, Tally, Time, View,
+    bug::{Bug, seeded},
+};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// A suspicion is withdrawn after this many timeouts, unless renewed.
@@ -126,7 +129,11 @@ impl<C: Command> Pbft<C> {
     /// After every input: the timers that follow from the state, and the room.
     pub(super) fn settle(&mut self, out: &mut Out<C>) {
         let open = self.is_open();
-        let waits = if self.active { open } else { self.reports.quorum_reached(self.view) };
+        let waits = match self.active {
+            true => open,
+            false if seeded(Bug::NextPrimaryNotAwaited) => false,
+            false => self.reports.quorum_reached(self.view),
+        };
         match (waits, self.waiting_since) {
             (true, None) => {
                 self.waiting_since = Some(self.now);

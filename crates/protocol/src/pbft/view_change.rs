@@ -94,7 +94,10 @@ impl<C: Command> Pbft<C> {
         let report = self.report();
         self.own_report = Some(report.clone());
         self.reports.insert(self.config.me, to, report.clone());
-        out.push(Effect::Persist { slot: None, record: Record::ViewChange(report.clone()) });
+        if !seeded(Bug::ViewChangeNotPersisted) {
+            let record = Record::ViewChange(report.clone());
+            out.push(Effect::Persist { slot: None, record });
+        }
         self.send(To::All, Body::ViewChange(report), out);
         self.collect(out);
     }
@@ -247,7 +250,11 @@ impl<C: Command> Pbft<C> {
         let chosen = choose(&opening.view_changes, self.noop);
         self.opening = Some(Arc::new(opening));
         let last = chosen.slots.last_key_value().map_or(chosen.stable, |(slot, _)| *slot);
-        self.assigned = last.max(self.window.known().slot);
+        if seeded(Bug::NewPrimaryReusesSlots) {
+            self.assigned = chosen.stable;
+        } else {
+            self.assigned = last.max(self.window.known().slot);
+        }
         self.window.open_above(chosen.stable);
         self.implied = chosen.slots;
         Stable { slot: chosen.stable, certificate: chosen.certificate }
