@@ -26,6 +26,13 @@
 //! | [`Deed::SendJunk`] | forwards of malformed, forged, invented and repeated requests |
 //! | [`Deed::ForgeAnswers`] | at its gateway, certified answers with another content |
 //! | [`Deed::ReplayAnswers`] | at its gateway, certified answers to other requests, or to older ones |
+//! | [`Deed::Relabel`] | others' votes, moved to the view after |
+//! | [`Deed::Usurp`] | proposals in views that another one leads |
+//! | [`Deed::InventDecisions`] | decisions that it made alone, that nobody signed, or of another command |
+//! | [`Deed::InventPrepared`] | in view changes, certificates that nobody signed |
+//! | [`Deed::ForgeCertificates`] | certified heads that no quorum cosigned |
+
+mod forge;
 
 use crate::{
     cluster::Cluster,
@@ -124,11 +131,21 @@ pub enum Deed {
     /// Gives clients answers that were given before: to the same request, where it has no key, and
     /// else to another.
     ReplayAnswers,
+    /// Passes on others' votes as if they had been cast in the view after.
+    Relabel,
+    /// Proposes where another one leads.
+    Usurp,
+    /// Passes on decisions that no quorum made, and other commands than decided ones.
+    InventDecisions,
+    /// Reports in view changes what nobody prepared.
+    InventPrepared,
+    /// Offers certified heads that no quorum cosigned.
+    ForgeCertificates,
 }
 
 impl Deed {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 28] = [
         Self::Equivocate,
         Self::Mute,
         Self::Delay,
@@ -152,6 +169,11 @@ impl Deed {
         Self::SendJunk,
         Self::ForgeAnswers,
         Self::ReplayAnswers,
+        Self::Relabel,
+        Self::Usurp,
+        Self::InventDecisions,
+        Self::InventPrepared,
+        Self::ForgeCertificates,
     ];
 
     /// The name under which it is counted.
@@ -181,11 +203,16 @@ impl Deed {
             Self::SendJunk => "send-junk",
             Self::ForgeAnswers => "forge-answers",
             Self::ReplayAnswers => "replay-answers",
+            Self::Relabel => "relabel",
+            Self::Usurp => "usurp",
+            Self::InventDecisions => "invent-decisions",
+            Self::InventPrepared => "invent-prepared",
+            Self::ForgeCertificates => "forge-certificates",
         }
     }
 
     /// Those that lie to who lags or lost its disk.
-    pub const TO_LAGGARDS: [Self; 7] = [
+    pub const TO_LAGGARDS: [Self; 8] = [
         Self::ForgePages,
         Self::ForgeSignatures,
         Self::MisplacePages,
@@ -193,6 +220,7 @@ impl Deed {
         Self::OfferOldSnapshots,
         Self::Boast,
         Self::InflateReports,
+        Self::ForgeCertificates,
     ];
 
     /// Draws one of some.
@@ -228,6 +256,8 @@ pub struct Adversary {
     /// Of its first snapshot.
     oldest: Option<Arc<StableCertificate>>,
     proposals: BTreeMap<(View, Slot), Order<Batch>>,
+    /// The furthest place that anybody voted for.
+    newest: Option<(View, Slot)>,
     rejoin: Option<Rejoin>,
     losses: u32,
     junk: u32,
@@ -256,6 +286,7 @@ impl Adversary {
             answers: VecDeque::new(),
             oldest: None,
             proposals: BTreeMap::new(),
+            newest: None,
             rejoin: None,
             losses: 0,
             junk: 0,
@@ -358,6 +389,7 @@ impl Adversary {
 
     /// Keeps requests that pass by, and what others report to it.
     fn learn(&mut self, message: &Sent) {
+        self.follow(message);
         match message {
             Message::Forward(asked) => asked.iter().for_each(|it| self.note(&it.request)),
             Message::Engine(Order { body: Body::PrePrepare(proposal), .. }) => {
@@ -491,9 +523,13 @@ impl Adversary {
                 Sync::State { slot, map, from, page }
             }
             Sync::Manifest(newest) => {
-                Sync::Manifest(Manifest { certificate: self.older(newest.certificate) })
+                let certificate = self.older(newest.certificate);
+                Sync::Manifest(Manifest { certificate: self.forged_certificate(certificate) })
             }
-            Sync::Certificate(newest) => Sync::Certificate(self.older(newest)),
+            Sync::Certificate(newest) => {
+                let certificate = self.older(newest);
+                Sync::Certificate(self.forged_certificate(certificate))
+            }
             other => other,
         }
     }
@@ -599,7 +635,16 @@ impl Adversary {
                 report.signature = self.key().sign(&statement);
                 Order { instance, body: Body::ViewChange(report) }
             }
-            body => Order { instance, body },
+            Body::ViewChange(mut report)
+                if report.signer == self.me && self.tempted(Deed::InventPrepared, 800) =>
+            {
+                self.invent_prepared(&mut report);
+                Order { instance, body: Body::ViewChange(report) }
+            }
+            Body::Stable(certificate) => {
+                Order { instance, body: Body::Stable(self.forged_certificate(certificate)) }
+            }
+            body => Order { instance, body: self.swapped(body) },
         }
     }
 
@@ -670,6 +715,7 @@ impl Adversary {
             messages.push(Arc::new(Message::Forward(junk.collect())));
         }
         messages.extend(self.claim_loss().map(Arc::new));
+        messages.extend(self.pretended().into_iter().map(Arc::new));
         for message in messages {
             for &to in to.iter().filter(|_| self.rng.permille(700)) {
                 parcels.push(Parcel { to, message: message.clone(), after: Duration::ZERO });
