@@ -1,8 +1,9 @@
-//! Chores of the repository: `cargo xtask slow`, `cargo xtask model`, `cargo xtask campaign`.
+//! Chores of the repository: `cargo xtask slow`, `model`, `campaign`, `bugs`.
 //!
 //! Its tests (`xtask/tests/it/`) hold the rules that a compiler does not know: which room may use
 //! which, how long a file may be, what no source may contain.
 
+mod bugs;
 mod campaign;
 mod model;
 mod slow;
@@ -14,6 +15,8 @@ cargo xtask slow [CARGO TEST OPTIONS]   run every test that is ignored as slow
 cargo xtask model                       check the model of PBFT, and that it finds bugs
 cargo xtask campaign --hours H [--mix swarm,twins,disks,kill,fuzz]
                                         run seeds, kills and fuzzing, and write them down
+cargo xtask bugs [--only NAME | --rotate COUNT | --write]
+                                        make bugs on purpose, and see which check finds them
 
 By default of the whole workspace; `cargo xtask slow --package quorate-node` of one room.";
 
@@ -24,6 +27,7 @@ fn main() -> ExitCode {
         Some("slow") => slow::run(arguments.collect()),
         Some("model") => model::run(),
         Some("campaign") => campaign::run(&arguments.collect::<Vec<_>>()),
+        Some("bugs") => bugs::run(&arguments.collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") => {
             println!("{HELP}");
             ExitCode::SUCCESS

@@ -6,7 +6,9 @@
 //! started again after a while, and everything that is checked of any run is checked of this one.
 
 use crate::{
+    outcome::Outcome,
     plan::{Fault, Plan},
+    rng::Rng,
     seat::{Seat, Seating},
     violation::Failure,
     watch::Place,
@@ -116,6 +118,9 @@ impl Course {
     }
 }
 
+/// A drawn crash comes after so many places at most; where a course has fewer, nobody dies.
+const PLACES_DRAWN: u64 = 500;
+
 /// How much of a course is visited.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
@@ -152,6 +157,16 @@ impl Report {
             *self.places.entry(place).or_default() += count;
         }
     }
+}
+
+/// One crash that a seed draws, and how many replicas there are.
+#[must_use]
+pub fn drawn(seed: u64) -> (u16, Outcome) {
+    let mut rng = Rng::new(seed);
+    let (plan, at) = rng.pick(&Course::ALL).copied().unwrap_or(Course::Steady).plan();
+    let limit = Some(rng.range(1, PLACES_DRAWN));
+    let watching = Watching { at, limit, power: rng.permille(500), seed };
+    (plan.n, run_watched(plan, watching).0)
 }
 
 /// Visits the crash points of a course.

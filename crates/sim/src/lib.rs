@@ -44,10 +44,13 @@
 //! | [`diagram`] | a part of a run, drawn |
 //! | [`swarm`] | many seeds, and what they came to together |
 //! | [`outcome`] | what a run came to, and counts of what it met |
+//! | `bugs` | how many seeds a bug made on purpose takes (feature `seeded-bugs`) |
 
 pub mod adversary;
 pub mod answer;
 pub mod bounds;
+#[cfg(feature = "seeded-bugs")]
+pub mod bugs;
 pub mod calibrate;
 pub mod canon;
 pub mod cast;
