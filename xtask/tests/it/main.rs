@@ -1,5 +1,6 @@
 //! The rules of the house that a compiler does not know.
 
+mod bugs;
 mod crates;
 mod documents;
 mod faults;
