@@ -215,8 +215,8 @@ impl World {
     }
 }
 
-/// What the pool does with an input: reading it, and verifying what it claims where it is wanted and
-/// was not verified before.
+/// What the pool does with an input: reading it, and verifying what it claims, where that is wanted
+/// and was not verified before.
 fn work_before(cpu: &mut Cpu, process: &Process, domain: &Domain, input: &Input) -> Work {
     let (mut work, mut claims) = (Work::default(), Vec::new());
     match input {

@@ -151,7 +151,8 @@ proptest! {
             if number == restart {
                 // The other installs a snapshot, with a new service.
                 let index = other.index;
-                let state = other.state.iter().map(|(key, value)| (key, value.clone())).collect::<State>();
+                let all = other.state.iter().map(|(key, value)| (key, value.clone()));
+                let state = all.collect::<State>();
                 other = Drive::new(Kv);
                 (other.state, other.index) = (state, index);
             }

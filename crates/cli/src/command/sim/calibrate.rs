@@ -14,7 +14,7 @@ use std::time::Instant;
     quorate sim calibrate\n  \
     quorate sim calibrate > crates/sim/data/costs.txt\n\n\
     Nanoseconds on one core, by the libraries that replicas use: signatures, hashes, the wire, a\n\
-    step of the pipeline and a write of 512 bytes. The fastest of several rounds counts; measure on\n\
+    step of the pipeline, a write of 512 bytes. The fastest of several rounds counts; measure on\n\
     a machine that does nothing else. The table that is checked in is what simulated cores cost.")]
 pub(super) struct Calibrate {}
 
