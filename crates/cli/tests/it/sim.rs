@@ -64,9 +64,7 @@ fn a_trace_says_who_sent_what_and_what_everybody_believed() {
     let person = Person::new();
     person.run(&["sim", "run", "view-change", "--trace", "trace.txt"]).exits(0);
     let trace = std::fs::read_to_string(person.path("trace.txt")).unwrap();
-    for part in
-        [": PrePrepare v0 s1 (", "leaves for view 1  <- ", "enters view 1 of r1", "crash: r0"]
-    {
+    for part in [": PrePrepare v0 s1 (", "leaves for view 1", "enters view 1 of r1", "crash: r0"] {
         assert!(trace.contains(part), "{part:?} is not in {trace}");
     }
     let run = person.run(&["sim", "run", "calm", "--trace", "-", "--output", "json"]).exits(0);
@@ -105,4 +103,27 @@ fn a_plan_that_does_not_fail_is_not_made_smaller() {
     let run = person.run(&["sim", "run", "calm", "--minimise"]).exits(0);
     assert!(run.stderr.contains("nothing to make smaller"), "{run:?}");
     assert!(!std::path::Path::new(&person.path("minimal.toml")).exists());
+}
+
+#[test]
+fn a_crash_at_some_places_is_told_and_repeated() {
+    let person = Person::new();
+    let crash_points = ["sim", "crash-points", "--course", "steady"];
+    let run = person.run(&[&crash_points[..], &["--one-in", "40"]].concat()).exits(0);
+    assert!(run.stdout.contains("crashes at ") && run.stdout.contains("in all "), "{run:?}");
+    let json = [&crash_points[..], &["--at", "7", "--output", "json"]].concat();
+    let done = objects(&person.run(&json).exits(0)).pop().unwrap();
+    assert_eq!((done["crashes"].as_u64(), done["failures"].as_u64()), (Some(2), Some(0)));
+    person.run(&[&crash_points[..], &["--at", "1000000"]].concat()).fails(2, "place-unknown");
+}
+
+#[test]
+fn calibration_prints_the_table_that_is_checked_in() {
+    let run = Person::new().run(&["sim", "calibrate"]).exits(0);
+    let table = include_str!("../../../sim/data/costs.txt");
+    let name = |line: &str| line.split_whitespace().next().map(str::to_owned);
+    let names = |text: &str| -> Vec<_> {
+        text.lines().filter(|line| !line.starts_with('#')).map(name).collect()
+    };
+    assert_eq!(names(&run.stdout), names(table));
 }

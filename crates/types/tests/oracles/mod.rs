@@ -35,9 +35,9 @@ macro_rules! decoders {
 }
 
 decoders! {
-    Asked Batch Chain ClientSignature Committee Cosignature Digest EntryFacts Epoch Exchange FaultModel
-    Head Index Item LogItem Opening Proven PublicKey Rejoin RejoinReport ReplicaId Request Response
-    Salt Signature Slot StableCertificate StateRecord UnixMillis View
+    Asked Batch Chain ClientSignature Committee Cosignature Digest EntryFacts Epoch Exchange
+    FaultModel Head Index Item LogItem Opening Proven PublicKey Rejoin RejoinReport ReplicaId
+    Request Response Salt Signature Slot StableCertificate StateRecord UnixMillis View
 }
 
 /// One decoder, chosen by the first byte, over the rest.

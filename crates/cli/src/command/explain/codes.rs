@@ -411,6 +411,11 @@ pub(super) const ALL: &[(&str, &str)] = &[
          one that can be edited; times are such as 12.5ms, replicas r0, seats numbers.",
     ),
     ("plan-unwritable", "The plan holds a number that its text form cannot, from 2^63 on."),
+    (
+        "place-unknown",
+        "The replica that is watched does less than so many things in any course, so there is no \
+         such place to crash at. `quorate sim crash-points` without --at says how many there are.",
+    ),
     // Keys in files.
     (
         "key-missing",

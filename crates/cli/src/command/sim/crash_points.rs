@@ -80,7 +80,8 @@ impl CrashPoints {
             console.line(out.trim_end());
         }
         if sum.points == 0 {
-            return Err(Failure::failed("nothing-done", "no place was visited"));
+            let message = format!("there is no place {} to crash at", self.at.unwrap_or(0));
+            return Err(Failure::usage("place-unknown", message));
         }
         if let Some(missed) = self.missed(&sum) {
             console.note(format_args!("warning: nobody died at: {missed}"));
