@@ -33,6 +33,7 @@ pub use domain::Domain;
 pub use keys::{KeyError, PublicKeys, ReplicaKeys, Role, SecretKey};
 pub use lock::KeyLock;
 pub use mac::MacKeyring;
+pub use recent::Recent;
 pub use request_claims::{rejoin_claims, rejoin_statement};
 pub use signer::{CosignKeys, Cosigner, VoteSigner};
 pub use verifier::{Fault, Verifier, VerifierError};

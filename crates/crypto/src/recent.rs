@@ -9,27 +9,40 @@ use std::collections::BTreeSet;
 /// A hash that binds a key, a signature and the bytes signed.
 pub(crate) type Mark = [u8; 32];
 
-/// Remembers at least the last [`Recent::LEAST`] marks and at most twice as many.
+/// Remembers at least the last [`Self::LEAST`] marks and at most twice as many.
 ///
 /// Two generations: when the young one is full it becomes the old one, and the old one is
 /// forgotten at once, so nothing is ever evicted one by one.
-#[derive(Debug, Default)]
-pub(crate) struct Recent {
-    young: BTreeSet<Mark>,
-    old: BTreeSet<Mark>,
+#[derive(Clone, Debug)]
+pub struct Recent<M> {
+    young: BTreeSet<M>,
+    old: BTreeSet<M>,
 }
 
-impl Recent {
+impl<M> Default for Recent<M> {
+    fn default() -> Self {
+        Self { young: BTreeSet::new(), old: BTreeSet::new() }
+    }
+}
+
+impl<M: Ord> Recent<M> {
     /// About 1.5 MB at most: the votes of a whole window of a middle-sized committee.
-    pub(crate) const LEAST: usize = 16_384;
+    pub const LEAST: usize = 16_384;
+
+    /// Nothing is remembered.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
 
     /// Whether the mark is remembered.
-    pub(crate) fn contains(&self, mark: &Mark) -> bool {
+    #[must_use]
+    pub fn contains(&self, mark: &M) -> bool {
         self.young.contains(mark) || self.old.contains(mark)
     }
 
     /// Remembers a mark.
-    pub(crate) fn insert(&mut self, mark: Mark) {
+    pub fn insert(&mut self, mark: M) {
         if self.young.len() >= Self::LEAST {
             self.old = std::mem::take(&mut self.young);
         }
@@ -49,11 +62,11 @@ mod tests {
 
     #[test]
     fn the_last_marks_are_remembered_and_never_more_than_twice_as_many() {
-        let mut recent = Recent::default();
-        for n in 0..5 * Recent::LEAST {
+        let mut recent = Recent::<Mark>::default();
+        for n in 0..5 * Recent::<Mark>::LEAST {
             recent.insert(mark(n));
-            assert!(recent.young.len() + recent.old.len() <= 2 * Recent::LEAST);
-            assert!(recent.contains(&mark(n.saturating_sub(Recent::LEAST - 1))));
+            assert!(recent.young.len() + recent.old.len() <= 2 * Recent::<Mark>::LEAST);
+            assert!(recent.contains(&mark(n.saturating_sub(Recent::<Mark>::LEAST - 1))));
         }
         assert!(!recent.contains(&mark(0)));
     }

@@ -112,7 +112,7 @@ enum Scheme {
         vote_keys: Vec<VerificationKey>,
         /// A view change nests votes that were verified when they came alone, and a proposal
         /// holds requests that were verified when they were forwarded.
-        recent: Mutex<Recent>,
+        recent: Mutex<Recent<Mark>>,
     },
     Mac(MacKeyring),
 }
@@ -267,7 +267,7 @@ fn mac_faults(keyring: &MacKeyring, claims: &[Claim]) -> Option<Fault> {
 }
 
 /// The memory; a thread that panicked while it held it cannot have left a wrong mark in it.
-fn locked(recent: &Mutex<Recent>) -> MutexGuard<'_, Recent> {
+fn locked(recent: &Mutex<Recent<Mark>>) -> MutexGuard<'_, Recent<Mark>> {
     recent.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -283,7 +283,7 @@ fn mark(kind: &[u8], parts: &[&[u8]]) -> Mark {
 /// The Ed25519 claims of many messages at once.
 struct Ed25519Claims<'a> {
     vote_keys: &'a [VerificationKey],
-    recent: &'a Mutex<Recent>,
+    recent: &'a Mutex<Recent<Mark>>,
 }
 
 /// A signature that stands in one message or in several.

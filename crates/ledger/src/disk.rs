@@ -146,3 +146,28 @@ pub(crate) fn read_exactly<D: Disk>(
     let read = disk.read(file, offset, &mut bytes)?;
     Ok((read == length).then_some(bytes))
 }
+
+/// Cuts a file; to cut one that does not exist to nothing is no error.
+pub(crate) fn cut<D: Disk>(disk: &D, file: &str, length: u64) -> Result<(), DiskError> {
+    match disk.truncate(file, length) {
+        Err(DiskError::Missing { .. }) if length == 0 => Ok(()),
+        done => done,
+    }
+}
+
+/// Puts a file of these bytes in the place of another, atomically and durably: a crash leaves the
+/// one or the other. It is written under the name `copy` first; `failed` says what an fsync that
+/// failed comes to.
+pub(crate) fn replace<D: Disk, E: From<DiskError>>(
+    disk: &D,
+    copy: &str,
+    file: &str,
+    bytes: &[u8],
+    failed: impl Fn(DiskError) -> E,
+) -> Result<(), E> {
+    cut(disk, copy, 0)?;
+    disk.append(copy, bytes)?;
+    disk.sync(copy).map_err(&failed)?;
+    disk.rename(copy, file)?;
+    disk.sync(file).map_err(failed)
+}

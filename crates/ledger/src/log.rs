@@ -39,7 +39,7 @@ mod recover;
 pub use reader::{Items, LogReader};
 
 use crate::{
-    disk::{Disk, DiskError},
+    disk::{Disk, DiskError, cut},
     format::{HeaderFault, Owner, push_frame},
     tile::TILE_LEVELS,
 };
@@ -443,13 +443,5 @@ impl<D: Disk> Shared<D> {
             true => Err(LogError::FsyncFailed { reason: "an earlier fsync failed".to_owned() }),
             false => Ok(()),
         }
-    }
-}
-
-/// Cuts a file that may not exist.
-fn cut<D: Disk>(disk: &D, file: &str, length: u64) -> Result<(), DiskError> {
-    match disk.truncate(file, length) {
-        Err(DiskError::Missing { .. }) if length == 0 => Ok(()),
-        done => done,
     }
 }

@@ -7,7 +7,7 @@
 //! rot in one leaves the other.
 
 use crate::{
-    disk::{Disk, DiskError, read_exactly},
+    disk::{Disk, DiskError, cut, read_exactly},
     format::{
         FRAME_BYTES, HEADER_BYTES, Header, HeaderFault, Kind, Owner, push_frame, u32_at, u64_at,
         unframed,
@@ -162,10 +162,7 @@ impl<D: Disk> Snapshots<D> {
         manifest: &[u8],
         chunks: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Result<(), SnapshotError> {
-        match self.disk.truncate(NEXT, 0) {
-            Ok(()) | Err(DiskError::Missing { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
+        cut(&self.disk, NEXT, 0)?;
         let header = Header { number: slot.0, ..Header::new(Kind::Snapshot, self.owner) };
         // Small frames are written together.
         let mut open = Vec::with_capacity(WRITE_BYTES / 4);

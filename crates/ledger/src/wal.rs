@@ -39,7 +39,7 @@
 //! there is room; it first cuts off what the failed write left.
 
 use crate::{
-    disk::{Disk, DiskError, read_exactly},
+    disk::{Disk, DiskError, cut, read_exactly, replace},
     format::{HEADER_BYTES, Header, HeaderFault, Kind, Owner, u32_at, u64_at},
 };
 use quorate_types::{
@@ -268,7 +268,7 @@ impl<D: Disk> Wal<D> {
         }
         let open = closed.pop_back().unwrap_or(Segment::new(newest));
         let file = open.file();
-        let mut wal = Self { whole, closed, open, file, durable, ..Self::blank(disk, owner) };
+        let wal = Self { whole, closed, open, file, durable, ..Self::blank(disk, owner) };
         wal.write_again(&newest_bytes)?;
         Ok(Recovered { wal, records, existed: whole, cut })
     }
@@ -279,14 +279,12 @@ impl<D: Disk> Wal<D> {
     /// tried to, in vain. It is acted upon from now on, so it must be durable from now on; and
     /// after a failed fsync the system holds pages for clean that are not on the disk, so that
     /// only writing them anew helps.
-    fn write_again(&mut self, bytes: &[u8]) -> Result<(), WalError> {
-        match self.disk.truncate(COPY, 0) {
-            Ok(()) | Err(DiskError::Missing { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        self.disk.append(COPY, bytes)?;
-        let made = self.disk.sync(COPY).and_then(|()| self.disk.rename(COPY, &self.file));
-        made.and_then(|()| self.disk.sync(&self.file)).map_err(|error| self.fail(error.to_string()))
+    fn write_again(&self, bytes: &[u8]) -> Result<(), WalError> {
+        let failed = |error: DiskError| WalError::FsyncFailed {
+            file: self.file.clone(),
+            reason: error.to_string(),
+        };
+        replace(&self.disk, COPY, &self.file, bytes, failed)
     }
 
     fn start(disk: D, owner: Owner, whole: bool) -> Result<Self, WalError> {
@@ -446,10 +444,7 @@ impl<D: Disk> Wal<D> {
             ..Header::new(Kind::Votes, self.owner)
         };
         // An earlier attempt may have left a part of the header.
-        match self.disk.truncate(&file, 0) {
-            Ok(()) | Err(DiskError::Missing { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
+        cut(&self.disk, &file, 0)?;
         self.disk.append(&file, &header.to_bytes())?;
         (self.open, self.file) = (segment, file);
         self.durable = HEADER_BYTES as u64;

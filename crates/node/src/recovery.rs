@@ -9,7 +9,7 @@ use quorate_ledger::{
     FileDisk, Log, LogError, LogReader, Snapshots, Wal, WalRecord, wal::RECORD_BYTES_MAX,
 };
 use quorate_replica::{Recovered, Snapshot};
-use quorate_types::{Digest, Index, LogItem, Slot, StableCertificate, Wire};
+use quorate_types::{Digest, Index, LogItem, Wire};
 use std::sync::Arc;
 use tracing::{info, warn};
 
@@ -48,11 +48,12 @@ pub(crate) fn open<R: Wire>(config: &Config) -> Result<Opened<R>, RunError> {
     });
     // Entry 0 is genesis, which every replica makes by itself.
     let first = snapshot.as_ref().map_or(1, |snapshot| snapshot.frontier.size());
+    let certificate = reader.certificate_within().map_err(|e| RunError::new(e.code(), e))?;
     let recovered = Recovered {
         records: records(wal.records)?,
         lost: !wal.existed,
         items: items(&reader, first)?,
-        certificate: certificate_within(&reader)?.map(Arc::new),
+        certificate: certificate.map(Arc::new),
         snapshot: snapshot.map(Arc::new),
         log_size: reader.size(),
         nonce: nonce()?,
@@ -87,30 +88,6 @@ fn newest_snapshot(snapshots: &mut Snapshots<FileDisk>) -> Result<Option<Snapsho
 fn items(reader: &LogReader<FileDisk>, first: u64) -> Result<Vec<LogItem>, RunError> {
     let read = |error: LogError| RunError::new(error.code(), error);
     reader.items(Index(first)).map_err(read)?.map(|item| item.map_err(read)).collect()
-}
-
-/// The newest certificate whose head lies within the log: the log may have lost its tail, which
-/// certificates stored beside it still cover.
-fn certificate_within(reader: &LogReader<FileDisk>) -> Result<Option<StableCertificate>, RunError> {
-    let failed = |e: quorate_ledger::LogError| RunError::new(e.code(), e);
-    let Some(newest) = reader.newest_certificate().map_err(failed)? else { return Ok(None) };
-    if newest.head.size <= reader.size() {
-        return Ok(Some(newest));
-    }
-    let mut best = None;
-    let (mut low, mut high) = (0, newest.slot().0);
-    // Sizes grow with slots, so the last one that fits is found by halving.
-    while low < high {
-        let middle = low.midpoint(high);
-        match reader.certificate_from(Slot(middle)).map_err(failed)? {
-            Some(certificate) if certificate.head.size <= reader.size() => {
-                low = certificate.slot().0.saturating_add(1);
-                best = Some(certificate);
-            }
-            _ => high = middle,
-        }
-    }
-    Ok(best)
 }
 
 fn nonce() -> Result<Digest, RunError> {

@@ -23,14 +23,10 @@
 //! Fsync is the disk's. Not modelled: starting up, what a gateway does for HTTP and TLS, copies in
 //! the kernel, contention of caches.
 
+use quorate_crypto::Recent;
 use quorate_types::{Signature, Time};
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    sync::LazyLock,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, sync::LazyLock, time::Duration};
 
 const TABLE: &str = include_str!("../data/costs.txt");
 
@@ -90,9 +86,6 @@ pub struct Row {
     pub picos: u64,
 }
 
-/// How many signatures a verifier remembers at least.
-const KNOWN_LEAST: usize = 16_384;
-
 /// How often each operation is done.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Work([u64; Operation::ALL.len()]);
@@ -103,9 +96,8 @@ pub struct Cpu {
     costs: Costs,
     workers: Vec<Time>,
     thread: Time,
-    /// What was verified lately and costs nothing again, as in production: the young generation,
-    /// and the one before it.
-    known: [BTreeSet<Signature>; 2],
+    /// What was verified lately and costs nothing again, as in production.
+    recent: Recent<Signature>,
 }
 
 impl Operation {
@@ -246,19 +238,16 @@ impl Cpu {
     #[must_use]
     pub fn new(costs: Costs) -> Self {
         let workers = vec![Time::default(); costs.workers];
-        Self { costs, workers, thread: Time::default(), known: Default::default() }
+        Self { costs, workers, thread: Time::default(), recent: Recent::new() }
     }
 
     /// Whether a signature was not verified lately; it is from now on.
     pub fn meets(&mut self, signature: &Signature) -> bool {
-        let [young, old] = &mut self.known;
-        if young.contains(signature) || old.contains(signature) {
-            return false;
+        let is_new = !self.recent.contains(signature);
+        if is_new {
+            self.recent.insert(*signature);
         }
-        if young.len() >= KNOWN_LEAST {
-            *old = std::mem::take(young);
-        }
-        young.insert(*signature)
+        is_new
     }
 
     /// When a worker is through with something that comes now: the one that is free first takes it.

@@ -1,11 +1,9 @@
 //! What a disk held when a process starts, as production reads it.
 
 use crate::{cluster::Cluster, process::Engine, trouble::Halt};
-use quorate_ledger::{
-    Disk, DiskError, Log, LogError, LogReader, MemoryDisk, SnapshotError, Snapshots, Wal,
-};
+use quorate_ledger::{Disk, DiskError, Log, LogError, MemoryDisk, SnapshotError, Snapshots, Wal};
 use quorate_replica::{Recovered, Snapshot};
-use quorate_types::{Index, ReplicaId, Slot, StableCertificate, Wire};
+use quorate_types::{Index, ReplicaId, Wire};
 use std::sync::Arc;
 
 /// The largest record that a simulated log may hold, in bytes.
@@ -38,7 +36,7 @@ impl Opened {
         let coded = |error: LogError| Halt::new(error.code(), error);
         let items = reader.items(Index(base)).map_err(coded)?;
         let items = items.collect::<Result<Vec<_>, _>>().map_err(coded)?;
-        let certificate = newest_certificate(&reader)?;
+        let certificate = reader.certificate_within().map_err(coded)?.map(Arc::new);
         let record = |bytes: &[u8]| {
             Wire::from_wire(bytes, RECORD_MAX).map_err(|error| Halt::new("corrupt-log", error))
         };
@@ -75,30 +73,4 @@ fn read_snapshot(snapshots: &mut Snapshots<MemoryDisk>) -> Result<Option<Arc<Sna
     let snapshot = Snapshot::read(saved.manifest(), &chunks)
         .map_err(|error| Halt::new("corrupt-snapshot", error))?;
     Ok(Some(Arc::new(snapshot)))
-}
-
-/// The newest certificate whose head lies within the log: the log may have lost its tail, which
-/// certificates stored beside it still cover.
-fn newest_certificate(
-    reader: &LogReader<MemoryDisk>,
-) -> Result<Option<Arc<StableCertificate>>, Halt> {
-    let coded = |error: LogError| Halt::new(error.code(), error);
-    let Some(newest) = reader.newest_certificate().map_err(coded)? else { return Ok(None) };
-    if newest.head.size <= reader.size() {
-        return Ok(Some(Arc::new(newest)));
-    }
-    let mut best = None;
-    let (mut low, mut high) = (0, newest.slot().0);
-    // Sizes grow with slots, so the last one that fits is found by halving.
-    while low < high {
-        let middle = low.midpoint(high);
-        match reader.certificate_from(Slot(middle)).map_err(coded)? {
-            Some(certificate) if certificate.head.size <= reader.size() => {
-                low = certificate.slot().0.saturating_add(1);
-                best = Some(certificate);
-            }
-            _ => high = middle,
-        }
-    }
-    Ok(best.map(Arc::new))
 }

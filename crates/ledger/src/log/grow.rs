@@ -1,11 +1,10 @@
 //! How the log grows: what an item adds to each file.
 
 use super::{
-    END_BYTES, ENTRIES, ENTRY_ENDS, EXCHANGE_ENDS, EXCHANGES, HASH_BYTES, LogError, TILES, cut,
-    reader,
+    END_BYTES, ENTRIES, ENTRY_ENDS, EXCHANGE_ENDS, EXCHANGES, HASH_BYTES, LogError, TILES, reader,
 };
 use crate::{
-    disk::{Disk, DiskError},
+    disk::{Disk, DiskError, cut},
     format::{HEADER_BYTES, push_frame},
     tile::{TILE_LEVELS, TILE_WIDTH, hashes_in_level, subtree_root},
 };

@@ -2,7 +2,7 @@
 
 use super::{LogError, MARK, reader::Shared};
 use crate::{
-    disk::{Disk, DiskError, read_exactly},
+    disk::{Disk, DiskError, read_exactly, replace},
     format::{
         FRAME_BYTES, HEADER_BYTES, Header, HeaderFault, Kind, Owner, frame_crc, push_frame, u32_at,
         u64_at,
@@ -71,18 +71,10 @@ impl Mark {
 
     /// Puts this mark in the place of the one before, atomically and durably.
     pub(super) fn write<D: Disk>(self, shared: &Shared<D>) -> Result<(), LogError> {
-        let disk = &shared.disk;
         let header = Header::new(Kind::Mark, shared.owner);
         let mut bytes = header.to_bytes().to_vec();
         push_frame(&mut bytes, 0, b"mark", &self.to_payload());
-        match disk.truncate(NEXT_MARK, 0) {
-            Ok(()) | Err(DiskError::Missing { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        disk.append(NEXT_MARK, &bytes)?;
-        disk.sync(NEXT_MARK).map_err(|error| shared.fail(&error))?;
-        disk.rename(NEXT_MARK, MARK)?;
-        disk.sync(MARK).map_err(|error| shared.fail(&error))
+        replace(&shared.disk, NEXT_MARK, MARK, &bytes, |error| shared.fail(&error))
     }
 
     /// The mark. A damaged or missing one counts as none: all is then checked from the start.

@@ -226,6 +226,19 @@ impl<D: Disk> LogReader<D> {
         }
     }
 
+    /// The newest stored certificate whose head lies within the log: the log may have lost its
+    /// tail, which certificates stored beside it still cover.
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`], [`LogError::Disk`].
+    pub fn certificate_within(&self) -> Result<Option<StableCertificate>, LogError> {
+        let size = self.size();
+        match self.first_number(|line| line.size > size)? {
+            0 => Ok(None),
+            ahead => self.certificate(ahead - 1).map(Some),
+        }
+    }
+
     /// Reads and checks everything: every entry, exchange, hash and certificate. Slow.
     ///
     /// # Errors
@@ -313,7 +326,13 @@ impl<D: Disk> LogReader<D> {
         late_enough: impl Fn(&IndexLine) -> bool,
     ) -> Result<Option<StableCertificate>, LogError> {
         let count = self.0.certificates.load(Ordering::Acquire);
-        let (mut low, mut high) = (0, count);
+        let number = self.first_number(late_enough)?;
+        if number >= count { Ok(None) } else { self.certificate(number).map(Some) }
+    }
+
+    /// The number of the first certificate that is late enough, or how many there are.
+    fn first_number(&self, late_enough: impl Fn(&IndexLine) -> bool) -> Result<u64, LogError> {
+        let (mut low, mut high) = (0, self.0.certificates.load(Ordering::Acquire));
         while low < high {
             let middle = low + (high - low) / 2;
             if late_enough(&index_line(&self.0.disk, middle)?) {
@@ -322,7 +341,7 @@ impl<D: Disk> LogReader<D> {
                 low = middle + 1;
             }
         }
-        if low == count { Ok(None) } else { self.certificate(low).map(Some) }
+        Ok(low)
     }
 
     fn certificate(&self, number: u64) -> Result<StableCertificate, LogError> {

@@ -3,13 +3,13 @@
 use super::{
     CERTIFICATE_INDEX, CERTIFICATES, Certificates, END_BYTES, ENTRIES, ENTRY_BYTES_MAX, ENTRY_ENDS,
     EXCHANGE_BYTES_MAX, EXCHANGE_ENDS, EXCHANGES, HASH_BYTES, INDEX_BYTES, Log, LogError, Opened,
-    Shared, TILES, cut,
+    Shared, TILES,
     grow::{Growth, Pending, cut_derived},
     mark::Mark,
     reader::{IndexLine, corrupt, ends, index_line},
 };
 use crate::{
-    disk::{Disk, DiskError, read_exactly},
+    disk::{Disk, DiskError, cut, read_exactly, replace},
     format::{FRAME_BYTES, HEADER_BYTES, Header, HeaderFault, Kind, Owner, u32_at, unframed},
     source::Source,
     tile::hashes_in_level,
@@ -98,10 +98,7 @@ fn write_again<D: Disk>(shared: &Shared<D>, file: &str, durable: u64) -> Result<
         cut(disk, file, from)?;
         return Ok(disk.append(file, &bytes)?);
     }
-    cut(disk, COPY, 0)?;
-    disk.append(COPY, &bytes)?;
-    let copied = disk.sync(COPY).and_then(|()| disk.rename(COPY, file));
-    copied.and_then(|()| disk.sync(file)).map_err(|error| shared.fail(&error))
+    replace(disk, COPY, file, &bytes, |error| shared.fail(&error))
 }
 
 fn length<D: Disk>(disk: &D, file: &str) -> Result<u64, DiskError> {

@@ -135,6 +135,21 @@ fn headers_that_were_never_synced_are_made_durable_by_the_next_process() {
 }
 
 #[test]
+fn a_log_that_lost_its_tail_is_covered_by_the_newest_certificate_within_it() {
+    let disk = MemoryDisk::new();
+    let mut log = log_of(&disk, 9);
+    assert_eq!(log.reader().certificate_within().unwrap(), None);
+    for (size, slot) in [(3, 1), (5, 2), (9, 3)] {
+        log.put_certificate(&certificate(size, slot)).unwrap();
+    }
+    for (size, within) in [(9, Some((9, 3))), (8, Some((5, 2))), (5, Some((5, 2))), (2, None)] {
+        log.truncate_to(size).unwrap();
+        let within = within.map(|(size, slot)| certificate(size, slot));
+        assert_eq!(log.reader().certificate_within().unwrap(), within, "of {size} entries");
+    }
+}
+
+#[test]
 fn a_failed_read_is_an_error_and_not_an_absence() {
     let disk = MemoryDisk::new();
     let log = log_of(&disk, 5);

@@ -1,8 +1,8 @@
 //! TLS 1.3 with raw public keys (RFC 7250) on both sides, each pinned to the membership.
 //!
 //! No certificates, names or authorities: a replica *is* its TLS key. The application protocol
-//! (ALPN, RFC 7301) is `quorate-replica/1/CHAIN`, so that a handshake between two chains or two
-//! versions of the link fails before a byte of either is read.
+//! (ALPN, RFC 7301) is `quorate-replica/VERSION/CHAIN`, so that a handshake between two chains or
+//! two versions of the link fails before a byte of either is read.
 
 use quorate_crypto::SecretKey;
 use quorate_types::{Chain, PublicKey, ReplicaId};
