@@ -148,15 +148,19 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                 out.push(Effect::Send { to: To::All, message: Message::Cosign(cosign) });
             }
         }
-        if !self.syncer.is_running() && (!moved || !self.votes) {
-            self.ask_for_certificate(stable, out);
+        if !moved || !self.votes {
+            self.ask_for_certificate(executed, stable, out);
         }
         self.rejoin(at, out);
     }
 
-    /// Asks those that claim to be ahead, one after the other.
-    fn ask_for_certificate(&self, stable: Slot, out: &mut Effects<P>) {
-        let ahead = self.peers.iter().filter(|(_, progress)| progress.stable > stable);
+    /// Asks those that claim to be ahead, one after the other. While a transfer runs, those alone
+    /// whose certificate is of a state that this replica holds: the transfer's own may be of one
+    /// that nobody holds any more, and the engine waits for less.
+    fn ask_for_certificate(&self, executed: Slot, stable: Slot, out: &mut Effects<P>) {
+        let most = if self.syncer.is_running() { executed } else { Slot(u64::MAX) };
+        let useful = |progress: &Progress| progress.stable > stable && progress.stable <= most;
+        let ahead = self.peers.iter().filter(|(_, progress)| useful(progress));
         let ahead: Vec<ReplicaId> = ahead.map(|(peer, _)| *peer).collect();
         let turn = usize::try_from(self.ticks_unmoved).unwrap_or(0);
         if let Some(peer) = turn.checked_rem(ahead.len()).and_then(|turn| ahead.get(turn)) {

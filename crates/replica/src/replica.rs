@@ -518,9 +518,11 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             let recorded = self.recorder.record(executed);
             stable = self.publish(recorded, out).or(stable);
         }
-        // The engine runs one window ahead at most, since this replica tells it what is stable.
+        // The engine runs one window at most ahead of what it knows to be certified. What lies
+        // below that, others hold and state transfer brings. What lies above, perhaps nobody can
+        // certify without this replica, and the engine does not commit it again.
         while self.decided.len() as u64 > self.decided_max() {
-            self.decided.pop_last();
+            self.decided.pop_first();
         }
         stable
     }

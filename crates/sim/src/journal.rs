@@ -290,8 +290,7 @@ impl World {
             for (&name, &sum) in counts {
                 let count = sum - known.insert(name, sum).unwrap_or(0);
                 if count > 0 {
-                    let what = What::Counted { name, count };
-                    journal.notes.push(Note { at: self.now, what });
+                    count_up(&mut journal.notes, self.now, name, count);
                 }
             }
         }
@@ -434,6 +433,17 @@ impl Journal {
         let after = arrivals.iter().map(|at| format!("+{}", milliseconds(at.since(sent))));
         format!("{name} {}", after.collect::<Vec<_>>().join(" "))
     }
+}
+
+/// Notes that something happened so often; on the line before, if that says the same already.
+fn count_up(notes: &mut Vec<Note>, at: Time, name: &'static str, count: u64) {
+    if let Some(Note { what: What::Counted { name: last, count: sum }, .. }) = notes.last_mut()
+        && *last == name
+    {
+        *sum += count;
+        return;
+    }
+    notes.push(Note { at, what: What::Counted { name, count } });
 }
 
 /// Milliseconds, to the microsecond.

@@ -1,12 +1,15 @@
 use super::*;
 use crate::{
-    message::{Manifest, StateMap, Sync},
+    Effect, Input, Message, Replica, Timer,
+    message::{Manifest, Progress, StateMap, Sync},
     signatures::{Opened, Signatures, open},
     snapshot::Snapshot,
     sync::{PageFault, Piece, Step, Syncer, by_slot, check_page, page},
 };
+use quorate_crypto::{Inbound, verify_batch};
 use quorate_proof::{cosignature_message, head_text};
-use quorate_types::{Cosignature, Head, Index, Response, Slot, StableCertificate};
+use quorate_protocol::{To, pbft::Pbft};
+use quorate_types::{Cosignature, Head, Index, Response, Slot, StableCertificate, Time};
 
 /// Inclusion paths computed the slow way, over a whole log.
 fn path(log: &[LogItem], index: u64, size: u64) -> Vec<Digest> {
@@ -252,4 +255,46 @@ fn rule_12_a_restart_on_stored_slots_executes_them_and_keeps_no_more_than_it_may
     let replica = demanding::started_on(&log);
     assert_eq!(replica.sight().executed, Slot(99), "the last one might be torn");
     assert!(replica.held().iter().all(|held| !held.is_over()), "{:?}", replica.held());
+}
+
+type Engine = Pbft<Batch>;
+
+/// What a replica asks of peers when it takes this.
+fn asked(replica: &mut Replica<Engine>, input: Input<Engine>) -> Vec<(To, Sync)> {
+    let mut effects = Vec::new();
+    replica.handle(Time(1 << 40), GENESIS, input, &mut effects);
+    let asked = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Send { to, message: Message::Sync(question) } => Some((to, question)),
+        _ => None,
+    });
+    asked.collect()
+}
+
+fn from_peer(
+    peer: u16,
+    message: Message<<Engine as quorate_protocol::Protocol>::Message>,
+) -> Input<Engine> {
+    let inbound = vec![Inbound { via: ReplicaId(peer), message }];
+    let delivery = verify_batch(&verifier(), &config().domain, inbound).pop().unwrap();
+    Input::Deliver(delivery.unwrap())
+}
+
+/// After a loss of all power perhaps nobody holds the state that a transfer is for. The engine goes
+/// on from less, as soon as it knows that this is certified.
+#[test]
+fn a_certificate_of_what_is_held_is_asked_for_while_a_transfer_runs() {
+    let (log, last, _) = written(8);
+    let mut replica = demanding::started_on(&log[..9]);
+    assert_eq!(replica.sight().executed, Slot(3));
+    let tick = || Input::Timer(Timer::Progress);
+    let progress = |stable| Message::Progress(Progress { executed: stable, stable });
+    asked(&mut replica, tick());
+    asked(&mut replica, tick());
+    let far = Message::Sync(Sync::Certificate(certified(&last)));
+    assert_ne!(asked(&mut replica, from_peer(2, far)), [], "a transfer begins");
+    asked(&mut replica, from_peer(2, progress(Slot(8))));
+    assert_eq!(asked(&mut replica, tick()), [], "that one is under way");
+    asked(&mut replica, from_peer(3, progress(Slot(3))));
+    let wanted = (To::One(ReplicaId(3)), Sync::AskCertificate);
+    assert_eq!(asked(&mut replica, tick()), [wanted]);
 }

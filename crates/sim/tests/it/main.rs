@@ -1,6 +1,7 @@
 //! Seeds under the production pipeline.
 
 mod crash_points;
+mod found;
 mod linear;
 mod negative;
 mod running;
