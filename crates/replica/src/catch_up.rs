@@ -297,6 +297,15 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                 return;
             }
         }
+        self.go_on(at, out);
+    }
+
+    /// Asks for what comes next. If there is nobody left who could answer, for another target.
+    pub(crate) fn go_on(&mut self, at: Moment, out: &mut Effects<P>) {
+        if self.syncer.is_hopeless() {
+            self.give_up_transfer(at, out);
+            self.ask_for_certificate(self.executed(), self.certifier.stable_slot(), out);
+        }
         self.ask(out);
     }
 
@@ -398,7 +407,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
 
     /// Nobody leads on from what was stored without being executed: the log goes back to what was,
     /// and the transfer begins anew when this replica still lags.
-    pub(crate) fn give_up_transfer(&mut self, at: Moment, out: &mut Effects<P>) {
+    fn give_up_transfer(&mut self, at: Moment, out: &mut Effects<P>) {
         self.syncer.finish();
         if let Some(frontier) = self.before_store.take() {
             out.push(Effect::Truncate { size: frontier.size() });

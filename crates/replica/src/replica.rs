@@ -280,10 +280,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             Input::Timer(Timer::Patience) => self.lose_patience(at, out),
             Input::Timer(Timer::Progress) => self.tick(at, out),
             Input::Timer(Timer::Sync) => {
-                if self.syncer.retry() {
-                    self.give_up_transfer(at, out);
-                }
-                self.ask(out);
+                self.syncer.retry();
+                self.go_on(at, out);
             }
             Input::Link { peer, up } => self.link(at, peer, up, out),
         }

@@ -138,8 +138,10 @@ struct Session {
     stored: Option<Opened>,
     /// Peers whose pages could not be executed.
     blamed: Tally,
-    /// Questions that nobody answered since the last answer.
+    /// Questions that nobody answered, or answered with something of use, since the last answer.
     unanswered: u32,
+    /// Nobody leads on from what was stored, or to the target.
+    hopeless: bool,
 }
 
 impl Session {
@@ -229,6 +231,7 @@ impl Syncer {
             stored: None,
             blamed: Tally::new(self.committee),
             unanswered: 0,
+            hopeless: false,
         });
         true
     }
@@ -285,14 +288,19 @@ impl Syncer {
         Some((session.peer, question))
     }
 
-    /// Nobody answered in time: ask another peer. A snapshot that nobody offers, or goes on
-    /// offering, is given up for the log alone, which leads to the same state.
-    ///
-    /// `true` when nobody leads on from what was stored: then the session must be given up.
-    pub(crate) fn retry(&mut self) -> bool {
+    /// Whether nobody leads on from what was stored, or to the target, which all may have lost with
+    /// their power: then the session must be given up.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.hopeless)
+    }
+
+    /// Nobody answered in time, or with nothing of use: ask another peer. A snapshot that nobody
+    /// offers, or goes on offering, is given up for another one, and that for the log alone, which
+    /// leads to the same state.
+    pub(crate) fn retry(&mut self) {
         let peer = self.turn();
         let everybody = u32::try_from(self.committee.n()).unwrap_or(u32::MAX);
-        let Some(session) = &mut self.session else { return false };
+        let Some(session) = &mut self.session else { return };
         if !seeded(Bug::TransferNeverTurns) {
             session.peer = peer;
         }
@@ -302,13 +310,12 @@ impl Syncer {
             session.unanswered = 0;
             match session.phase {
                 // Items stored without being executed need a snapshot: only it leads on.
-                Phase::Manifest if session.stored.is_some() => return true,
+                Phase::Manifest if session.stored.is_some() => session.hopeless = true,
                 Phase::Manifest => session.phase = Phase::Repeat,
-                Phase::State { .. } => session.phase = Phase::Manifest,
-                Phase::Repeat | Phase::Store => {}
+                Phase::Store | Phase::State { .. } => session.phase = Phase::Manifest,
+                Phase::Repeat => session.hopeless = true,
             }
         }
-        false
     }
 
     /// Takes a page: what it completes is to be executed, or stored.
@@ -316,7 +323,8 @@ impl Syncer {
         let Some(session) = self.session.as_mut().filter(|session| session.peer == from) else {
             return Step::Idle;
         };
-        let expected = page.from == session.next();
+        // Of another size is the answer to an earlier question, perhaps of this one's last process.
+        let expected = page.from == session.next() && page.size == session.target.head.size;
         if !expected && seeded(Bug::LateAnswerAccused) {
             return self.lied(from, "page");
         }
@@ -366,7 +374,6 @@ impl Syncer {
         if verify_stable(verifier.policy(), verifier, &manifest.certificate).is_err() {
             return self.lied(from, "manifest");
         }
-        session.unanswered = 0;
         if session.stored.is_none() {
             // The engine committed while the question was out; from here on it is held up.
             session.frontier = own.clone();
@@ -374,15 +381,19 @@ impl Syncer {
         let (offered, own) = (manifest.certificate.head.size, session.frontier.size());
         match session.stored {
             _ if offered > own => {
+                session.unanswered = 0;
                 session.target = manifest.certificate;
                 session.phase = Phase::Store;
             }
             Some(known) if offered == own => {
+                session.unanswered = 0;
                 session.target = manifest.certificate;
                 self.stored(known);
             }
-            Some(_) => drop(self.retry()),
+            // No answer that is of use: whoever offered as much as is stored may have lost it.
+            Some(_) => self.retry(),
             None => {
+                session.unanswered = 0;
                 session.phase = Phase::Repeat;
                 self.end_if_overtaken();
             }

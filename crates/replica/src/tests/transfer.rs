@@ -226,6 +226,59 @@ fn a_transfer_whose_target_was_reached_without_it_ends() {
     assert!(!waiting.is_running(), "{:?}", waiting.question());
 }
 
+/// A peer that was stopped for a while answers what this replica asked before its last restart.
+#[test]
+fn the_answer_to_an_earlier_question_is_no_lie() {
+    let (log, last, _) = written(8);
+    let mut syncer = Syncer::new(ReplicaId(0), committee(), 100);
+    assert!(syncer.begin(certified(&last), &frontier(&log[..3])));
+    let (peer, question) = syncer.question().unwrap();
+    assert!(matches!(syncer.page(peer, page_of(&log[..13], 3, 13)), Step::Idle));
+    assert_eq!(syncer.question(), Some((peer, question)), "it is waited for");
+    let page = page_of(&log, 3, log.len() as u64);
+    assert!(matches!(syncer.page(peer, page), Step::Repeat(..)));
+}
+
+/// All may have lost the target with their power.
+#[test]
+fn a_target_that_nobody_holds_is_given_up_after_one_round() {
+    let (log, last, _) = written(8);
+    let mut syncer = Syncer::new(ReplicaId(0), committee(), 100);
+    assert!(syncer.begin(certified(&last), &frontier(&log[..3])));
+    for _ in 0..4 {
+        assert!(!syncer.is_hopeless());
+        syncer.retry();
+    }
+    assert!(syncer.is_hopeless());
+}
+
+/// Who offered a snapshot may have lost it, and all others offer less than was stored on its word.
+#[test]
+fn a_transfer_that_nobody_leads_on_is_given_up_whatever_they_offer() {
+    let (log, last, _) = written(8);
+    let (_, older, _) = written(4);
+    let (newer, older) = (certified(&last), certified(&older));
+    let mut syncer = Syncer::new(ReplicaId(0), committee(), 4);
+    let own = frontier(&log[..1]);
+    assert!(syncer.begin(newer.clone(), &own));
+    let (peer, _) = syncer.question().unwrap();
+    syncer.manifest(peer, Manifest { certificate: newer }, &verifier(), &own);
+    let Step::Store(_, slots) = syncer.page(peer, page_of(&log, 1, 13)) else { panic!() };
+    let known = slots.iter().fold(None, |known: Option<Opened>, slot| {
+        open(slot, known.map_or(Signatures::NONE, |known| known.signatures))
+    });
+    syncer.stored(known.unwrap());
+    // The rest comes from nobody: then another snapshot is looked for, and none is new enough.
+    (0..4).for_each(|_| syncer.retry());
+    for _ in 0..4 {
+        assert!(!syncer.is_hopeless());
+        let (peer, question) = syncer.question().unwrap();
+        assert_eq!(question, Sync::AskManifest);
+        syncer.manifest(peer, Manifest { certificate: older.clone() }, &verifier(), &own);
+    }
+    assert!(syncer.is_hopeless());
+}
+
 #[test]
 fn an_exchange_with_anything_that_its_entry_does_not_cover_is_refused() {
     let rules = Rules::from(&config());
