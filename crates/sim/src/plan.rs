@@ -207,6 +207,14 @@ impl Plan {
         plan
     }
 
+    /// The same with so many requests in all, which its clients share.
+    #[must_use]
+    pub fn with_commands(mut self, commands: u32) -> Self {
+        let commands = usize::try_from(commands).unwrap_or(usize::MAX);
+        self.requests = commands.div_ceil(self.clients.max(1));
+        self
+    }
+
     /// A plan without any fault.
     #[must_use]
     pub fn calm(seed: u64, n: u16) -> Self {

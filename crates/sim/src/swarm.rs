@@ -96,6 +96,8 @@ pub struct Options {
     pub seeds: u64,
     /// How many replicas each has; drawn from the seed if not given.
     pub replicas: Option<u16>,
+    /// How many requests clients make in each, in all; drawn from the seed if not given.
+    pub commands: Option<u32>,
     /// One seed in so many signs as in production; none where it is 0.
     pub real_one_in: u64,
     /// How many threads take seeds.
@@ -108,7 +110,8 @@ impl Options {
     pub fn new(first: u64, seeds: u64) -> Self {
         let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
         let (mix, real_one_in) = (Mix::Swarm, REAL_ONE_IN);
-        Self { mix, first, seeds, replicas: None, real_one_in, threads }
+        let (replicas, commands) = (None, None);
+        Self { mix, first, seeds, replicas, commands, real_one_in, threads }
     }
 
     /// The plan of a seed in this swarm.
@@ -116,7 +119,10 @@ impl Options {
     pub fn plan(&self, seed: u64) -> Plan {
         let mut plan = self.mix.draw(seed, self.replicas.unwrap_or_else(|| size(seed)));
         plan.signatures = signatures(seed, self.real_one_in);
-        plan
+        match self.commands {
+            None => plan,
+            Some(commands) => plan.with_commands(commands),
+        }
     }
 }
 
@@ -140,6 +146,8 @@ pub struct FailedSeed {
     pub seed: u64,
     /// How many replicas it had.
     pub n: u16,
+    /// How many requests its clients made, where that was not drawn.
+    pub commands: Option<u32>,
     /// What it signed with.
     pub signatures: Signatures,
     /// What was wrong first.
@@ -163,7 +171,8 @@ impl FailedSeed {
             Signatures::Real => " --signatures real",
         };
         let scenario = mix.scenario();
-        format!("quorate sim run {scenario} --seed {seed} --replicas {n}{signatures}")
+        let commands = self.commands.map(|it| format!(" --commands {it}")).unwrap_or_default();
+        format!("quorate sim run {scenario} --seed {seed} --replicas {n}{commands}{signatures}")
     }
 }
 
@@ -301,13 +310,14 @@ fn work(options: &Options, next: &AtomicU64, stop: &AtomicBool, report: &SyncSen
         let seed = options.first.wrapping_add(place);
         let plan = options.plan(seed);
         let (n, signatures) = (plan.n, plan.signatures);
+        let Options { mix, commands, .. } = *options;
         let mut outcome = caught(|| run(plan)).unwrap_or_else(|panic| {
             let failure = Failure { at: Time::default(), violation: Check::Panic.broken(panic) };
             Outcome { failures: vec![failure], ..Outcome::default() }
         });
         let failed = std::mem::take(&mut outcome.failures).into_iter().next();
         let failed =
-            failed.map(|failure| FailedSeed { mix: options.mix, seed, n, signatures, failure });
+            failed.map(|failure| FailedSeed { mix, seed, n, commands, signatures, failure });
         if report.send(Ended { seed, n, signatures, outcome, failed }).is_err() {
             return;
         }
@@ -400,14 +410,14 @@ mod tests {
         let real = (0..1_000).find(|&seed| options.plan(seed).signatures == Signatures::Real);
         let violation = Check::Agreement.broken("two logs");
         let failure = Failure { at: Time::default(), violation };
-        for (seed, signatures, more) in [
-            (real.unwrap(), Signatures::Real, ""),
-            (real.unwrap(), Signatures::Macs, " --signatures macs"),
-            (real.unwrap() + 1, Signatures::Real, " --signatures real"),
+        for (seed, commands, signatures, more) in [
+            (real.unwrap(), None, Signatures::Real, ""),
+            (real.unwrap(), None, Signatures::Macs, " --signatures macs"),
+            (real.unwrap() + 1, Some(9), Signatures::Real, " --commands 9 --signatures real"),
         ] {
             for mix in Mix::ALL {
                 let failure = failure.clone();
-                let failed = FailedSeed { mix, seed, n: 5, signatures, failure };
+                let failed = FailedSeed { mix, seed, n: 5, commands, signatures, failure };
                 let scenario = Scenario::named(mix.scenario()).unwrap();
                 let command =
                     format!("quorate sim run {} --seed {seed} --replicas 5{more}", scenario.name);

@@ -26,6 +26,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// What a plan from a file says itself.
+const FIXED_BY_A_PLAN: [&str; 3] = ["scenario", "seed", "replicas"];
+
 /// How many lines of a trace stand on the terminal when a run failed.
 const TRACE_LINES: usize = 40;
 
@@ -55,11 +58,14 @@ pub(super) struct Run {
     /// How many replicas [default: 4; as the seed draws in `swarm`]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(4..=100))]
     replicas: Option<u16>,
+    /// How many requests clients make, in all [default: as the seed draws]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    commands: Option<u32>,
     /// What replicas and clients sign with [default: MACs; as the seed draws in `swarm`]
     #[arg(long, value_name = "KIND")]
     signatures: Option<Kind>,
     /// Run a plan from a file, in place of a scenario
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "seed", "replicas"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = FIXED_BY_A_PLAN)]
     plan: Option<PathBuf>,
     /// Write the plan to a file, to be edited and run by --plan; - is standard output. With
     /// --minimise it is the small one, and goes to minimal.toml unless this says otherwise
@@ -195,6 +201,9 @@ impl Run {
                 scenario.plan(self.seed, self.replicas)
             }
         };
+        if let Some(commands) = self.commands {
+            plan = plan.with_commands(commands);
+        }
         plan.signatures = match self.signatures {
             None => plan.signatures,
             Some(Kind::Macs) => Signatures::Macs,
@@ -212,6 +221,9 @@ impl Run {
                 let name = name.as_deref().unwrap_or_default();
                 command += &format!(" {name} --seed {} --replicas {}", plan.seed, plan.n);
             }
+        }
+        if let Some(commands) = self.commands {
+            command += &format!(" --commands {commands}");
         }
         command
             + match self.signatures {

@@ -59,6 +59,9 @@ pub(super) struct Swarm {
     /// How many replicas each has [default: 4 to 10, as the seed draws]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(4..=100))]
     replicas: Option<u16>,
+    /// How many requests clients make in each, in all [default: as the seed draws]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    commands: Option<u32>,
     /// Let one seed in so many sign with Ed25519, as in production; none for 0
     #[arg(long, value_name = "N", default_value_t = 30)]
     real_one_in: u64,
@@ -80,6 +83,7 @@ impl Swarm {
         let mut options = Options::new(self.first_seed, self.seeds);
         options.mix = Mix::ALL.into_iter().find(|mix| mix.name() == self.mix).unwrap_or(Mix::Swarm);
         options.replicas = self.replicas;
+        options.commands = self.commands;
         options.real_one_in = self.real_one_in;
         options.threads = self.threads.unwrap_or(options.threads);
         let stop = interrupted()?;
