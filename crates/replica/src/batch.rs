@@ -272,6 +272,11 @@ impl Batcher {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
+    /// Nobody will say of the undecided batches that they were decided.
+    pub(crate) fn forget_proposed(&mut self) {
+        self.in_flight = 0;
+    }
+
     /// This replica leads no longer: nothing is in line, everything goes on waiting.
     pub(crate) fn stop_leading(&mut self) {
         self.queue.clear();

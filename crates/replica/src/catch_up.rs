@@ -233,6 +233,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                 let own = self.recorder.frontier();
                 self.syncer.manifest(from, manifest, &self.verifier, own)
             }
+            Sync::NoSnapshot => self.syncer.no_snapshot(from),
             Sync::State { slot, map, from: cursor, page } => {
                 self.syncer.state(from, Piece { slot, map, from: cursor, page: *page })
             }
@@ -262,17 +263,21 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                 }
                 None
             }
-            Sync::AskManifest => self.snapshots.back().map(|snapshot| {
-                let certificate = snapshot.certificate.clone();
+            Sync::AskManifest => Some(self.snapshots.back().map_or(Sync::NoSnapshot, |newest| {
+                let certificate = newest.certificate.clone();
                 Sync::Manifest(crate::message::Manifest { certificate })
-            }),
+            })),
             Sync::AskState { slot, map, from } => self
                 .snapshots
                 .iter()
                 .find(|snapshot| snapshot.slot() == slot)
                 .and_then(|snapshot| snapshot.map(map).page(from, PAGE_BYTES_MAX))
                 .map(|page| Sync::State { slot, map, from, page: Box::new(page) }),
-            Sync::Certificate(_) | Sync::Page(_) | Sync::Manifest(_) | Sync::State { .. } => None,
+            Sync::Certificate(_)
+            | Sync::Page(_)
+            | Sync::Manifest(_)
+            | Sync::State { .. }
+            | Sync::NoSnapshot => None,
         };
         if let Some(answer) = answer {
             out.push(Effect::Send { to: To::One(to), message: Message::Sync(answer) });
@@ -438,6 +443,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             return self.give_up_transfer(at, out);
         }
         self.syncer.finish();
+        // What this replica proposed, if it leads, may lie in what came: it hears no more of it.
+        self.batcher.forget_proposed();
         if reached.is_some_and(|record| record.slot == target.slot() && record != target.record) {
             let OwnHeadWrong(slot) = OwnHeadWrong(target.slot());
             self.halt(format!("slot {slot}: the certified log leads to another state"), out);

@@ -100,6 +100,8 @@ pub enum Sync {
         /// The items, with what proves them against the map's root.
         page: Box<quorate_service::Page>,
     },
+    /// The sender has no snapshot to offer.
+    NoSnapshot,
 }
 
 /// A run of the log with one inclusion path, which proves every entry in it to a receiver that

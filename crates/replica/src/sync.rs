@@ -401,6 +401,18 @@ impl Syncer {
         Step::Ask
     }
 
+    /// A peer has no snapshot: the next one is asked at once.
+    pub(crate) fn no_snapshot(&mut self, from: ReplicaId) -> Step {
+        let asked = self.session.as_ref().is_some_and(|session| {
+            session.peer == from && matches!(session.phase, Phase::Manifest)
+        });
+        if !asked {
+            return Step::Idle;
+        }
+        self.retry();
+        Step::Ask
+    }
+
     /// What is known of the state where the stored log ends.
     pub(crate) fn opened(&self) -> Option<Opened> {
         self.session.as_ref()?.stored

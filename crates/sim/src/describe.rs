@@ -165,6 +165,7 @@ fn of_transfer(sync: &Sync) -> Described {
             described("Page", place, format!("of {}", page.size))
         }
         Sync::AskManifest => described("AskManifest", "", ""),
+        Sync::NoSnapshot => described("NoSnapshot", "", ""),
         Sync::Manifest(manifest) => of_certificate("Manifest", &manifest.certificate),
         Sync::AskState { slot, map: of, from } => {
             let rest = format!("{} from bucket {}", map(of), from.bucket);

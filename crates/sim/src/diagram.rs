@@ -72,6 +72,7 @@ const TRANSFER: &[&str] = &[
     "AskPage",
     "Page",
     "AskManifest",
+    "NoSnapshot",
     "Manifest",
     "AskState",
     "State",

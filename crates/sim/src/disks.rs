@@ -242,6 +242,8 @@ impl World {
             }
         }
         self.disks.lying.clear();
+        // What they appended until now, and cosign from now on, nobody saw.
+        self.seating.all().for_each(|at| self.show_log(at));
     }
 
     /// How long the disk is busy.

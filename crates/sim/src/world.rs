@@ -516,7 +516,7 @@ impl World {
 
     /// Shows what a process has on its disk and nobody saw it append: it died meanwhile, or its
     /// disk was not to be trusted then.
-    fn show_log(&mut self, at: Seat) {
+    pub(crate) fn show_log(&mut self, at: Seat) {
         let Some(process) = &self.machines[at.position()].process else { return };
         let (log, from) = (process.log(), self.canon.size());
         let unseen: Vec<LogItem> =

@@ -461,9 +461,9 @@ impl<C: Command> Pbft<C> {
         }
     }
 
-    /// Repeats this replica's own votes for slots in which the peer is not far enough. The primary
-    /// repeats its proposals; a backup too, every fourth time, because a primary may have chosen
-    /// whom to propose to.
+    /// Repeats this replica's own votes for slots in which the peer is not far enough, and
+    /// decisions of earlier views. The primary repeats its proposals; a backup too, every fourth
+    /// time, because a primary may have chosen whom to propose to.
     fn send_votes(&mut self, from: ReplicaId, status: &Status, out: &mut Out<C>) {
         let far = Slot(
             status
@@ -489,7 +489,11 @@ impl<C: Command> Pbft<C> {
             let prepare = state.prepares.vote_of(me, view, *slot).map(Body::Prepare);
             let prepare = prepare.filter(|_| stage < Stage::Prepared && !self.leads());
             let commit = state.commits.vote_of(me, view, *slot).map(Body::Commit);
-            bodies.extend(proposal.into_iter().chain(prepare).chain(commit));
+            // What was decided in an earlier view is not voted on again here; and nobody asks
+            // one who lags for decisions, though it may be the only one to know of this one.
+            let alone = commit.is_none() && !status.pull && *slot > self.window.committed();
+            let decided = alone.then(|| state.decision(&self.noop)).flatten().map(Body::Decided);
+            bodies.extend(proposal.into_iter().chain(prepare).chain(commit).chain(decided));
         }
         for body in bodies {
             if self.may_answer(from) {

@@ -51,6 +51,18 @@ fn a_lone_request_is_proposed_at_once_and_the_next_ones_wait_for_its_commit() {
     assert_eq!(next(&mut batcher), Some(2));
 }
 
+/// A primary may learn by a state transfer what became of its own proposals.
+#[test]
+fn what_was_proposed_and_came_back_as_state_holds_nothing_up() {
+    let mut batcher = batcher();
+    enqueue(&mut batcher, 1);
+    assert_eq!(next(&mut batcher), Some(1));
+    enqueue(&mut batcher, 2);
+    assert_eq!(next(&mut batcher), None);
+    batcher.forget_proposed();
+    assert_eq!(next(&mut batcher), Some(1));
+}
+
 #[test]
 fn a_full_batch_does_not_wait() {
     let mut batcher = batcher();

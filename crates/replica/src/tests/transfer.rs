@@ -239,6 +239,22 @@ fn the_answer_to_an_earlier_question_is_no_lie() {
     assert!(matches!(syncer.page(peer, page), Step::Repeat(..)));
 }
 
+#[test]
+fn a_peer_without_a_snapshot_is_passed_over_at_once() {
+    let (log, last, _) = written(8);
+    let mut syncer = Syncer::new(ReplicaId(0), committee(), 4);
+    assert!(syncer.begin(certified(&last), &frontier(&log[..3])));
+    for _ in 0..4 {
+        let (peer, question) = syncer.question().unwrap();
+        assert_eq!(question, Sync::AskManifest);
+        let other = (1..4).map(ReplicaId).find(|it| *it != peer).unwrap();
+        assert!(matches!(syncer.no_snapshot(other), Step::Idle), "it was not asked");
+        assert!(matches!(syncer.no_snapshot(peer), Step::Ask));
+    }
+    let (_, question) = syncer.question().unwrap();
+    assert!(matches!(question, Sync::AskPage { .. }), "the log leads to the same state");
+}
+
 /// All may have lost the target with their power.
 #[test]
 fn a_target_that_nobody_holds_is_given_up_after_one_round() {

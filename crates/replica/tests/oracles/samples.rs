@@ -158,6 +158,7 @@ fn sync() -> Vec<Sync> {
         Sync::AskPage { from: Index(1), size: 3 },
         Sync::Page(Page { from: Index(1), size: 3, items: vec![item], path: vec![DIGEST] }),
         Sync::AskManifest,
+        Sync::NoSnapshot,
         Sync::Manifest(Manifest { certificate: certificate() }),
         Sync::AskState { slot, map, from },
         Sync::State {

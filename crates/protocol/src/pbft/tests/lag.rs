@@ -52,6 +52,21 @@ fn a_pull_is_answered_by_decisions_and_a_position() {
     assert_eq!(words(&rig.hear(3, Body::Status(pull))), "Decided(2) Decided(3) Status");
 }
 
+/// A replica below its own stable slot may have collected what the others, on their way to the next
+/// view, did not: it asks for votes in vain, and nobody asks it, who lags, for decisions.
+#[test]
+fn who_lags_tells_what_was_decided_in_an_earlier_view() {
+    let mut rig = Rig::new(4, 1);
+    rig.hear(2, Body::Decided(rig.decided(0, 2, 7)));
+    rig.pass(LATER);
+    let told = |rig: &mut Rig, stage| {
+        let status = status(rig, 1, &[stage]);
+        words(&rig.hear(3, Body::Status(status)))
+    };
+    assert_eq!(told(&mut rig, Stage::Prepared), "Decided(2) Status", "and asks who is ahead");
+    assert_eq!(told(&mut rig, Stage::Decided), "");
+}
+
 #[test]
 fn who_hears_that_others_are_ahead_pulls_as_long_as_it_helps() {
     let mut rig = Rig::new(4, 1);
