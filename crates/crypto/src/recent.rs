@@ -26,14 +26,8 @@ impl<M> Default for Recent<M> {
 }
 
 impl<M: Ord> Recent<M> {
-    /// About 1.5 MB at most: the votes of a whole window of a middle-sized committee.
+    /// The votes of a whole window of a middle-sized committee; of 32-byte marks 1.5 MB at most.
     pub const LEAST: usize = 16_384;
-
-    /// Nothing is remembered.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
 
     /// Whether the mark is remembered.
     #[must_use]

@@ -149,7 +149,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             }
         }
         if !moved || !self.votes {
-            self.ask_for_certificate(executed, stable, out);
+            self.ask_for_certificate(out);
         }
         self.rejoin(at, out);
     }
@@ -157,7 +157,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     /// Asks those that claim to be ahead, one after the other. While a transfer runs, those alone
     /// whose certificate is of a state that this replica holds: the transfer's own may be of one
     /// that nobody holds any more, and the engine waits for less.
-    fn ask_for_certificate(&self, executed: Slot, stable: Slot, out: &mut Effects<P>) {
+    fn ask_for_certificate(&self, out: &mut Effects<P>) {
+        let (executed, stable) = (self.executed(), self.certifier.stable_slot());
         let most = if self.syncer.is_running() { executed } else { Slot(u64::MAX) };
         let useful = |progress: &Progress| progress.stable > stable && progress.stable <= most;
         let ahead = self.peers.iter().filter(|(_, progress)| useful(progress));
@@ -309,7 +310,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     pub(crate) fn go_on(&mut self, at: Moment, out: &mut Effects<P>) {
         if self.syncer.is_hopeless() {
             self.give_up_transfer(at, out);
-            self.ask_for_certificate(self.executed(), self.certifier.stable_slot(), out);
+            self.ask_for_certificate(out);
         }
         self.ask(out);
     }

@@ -140,8 +140,6 @@ struct Session {
     blamed: Tally,
     /// Questions that nobody answered, or answered with something of use, since the last answer.
     unanswered: u32,
-    /// Nobody leads on from what was stored, or to the target.
-    hopeless: bool,
 }
 
 impl Session {
@@ -231,7 +229,6 @@ impl Syncer {
             stored: None,
             blamed: Tally::new(self.committee),
             unanswered: 0,
-            hopeless: false,
         });
         true
     }
@@ -291,31 +288,36 @@ impl Syncer {
     /// Whether nobody leads on from what was stored, or to the target, which all may have lost with
     /// their power: then the session must be given up.
     pub(crate) fn is_hopeless(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| session.hopeless)
+        self.session.as_ref().is_some_and(|session| session.unanswered >= self.everybody())
+    }
+
+    /// As many questions without an answer as there are replicas: none of them has one.
+    fn everybody(&self) -> u32 {
+        u32::try_from(self.committee.n()).unwrap_or(u32::MAX)
     }
 
     /// Nobody answered in time, or with nothing of use: ask another peer. A snapshot that nobody
     /// offers, or goes on offering, is given up for another one, and that for the log alone, which
     /// leads to the same state.
     pub(crate) fn retry(&mut self) {
-        let peer = self.turn();
-        let everybody = u32::try_from(self.committee.n()).unwrap_or(u32::MAX);
+        let (peer, everybody) = (self.turn(), self.everybody());
         let Some(session) = &mut self.session else { return };
         if !seeded(Bug::TransferNeverTurns) {
             session.peer = peer;
         }
         session.pending.clear();
         session.unanswered = session.unanswered.saturating_add(1);
-        if session.unanswered >= everybody {
-            session.unanswered = 0;
-            match session.phase {
-                // Items stored without being executed need a snapshot: only it leads on.
-                Phase::Manifest if session.stored.is_some() => session.hopeless = true,
-                Phase::Manifest => session.phase = Phase::Repeat,
-                Phase::Store | Phase::State { .. } => session.phase = Phase::Manifest,
-                Phase::Repeat => session.hopeless = true,
-            }
+        if session.unanswered < everybody {
+            return;
         }
+        session.phase = match session.phase {
+            // Items stored without being executed need a snapshot: only it leads on.
+            Phase::Manifest if session.stored.is_some() => return,
+            Phase::Repeat => return,
+            Phase::Manifest => Phase::Repeat,
+            Phase::Store | Phase::State { .. } => Phase::Manifest,
+        };
+        session.unanswered = 0;
     }
 
     /// Takes a page: what it completes is to be executed, or stored.

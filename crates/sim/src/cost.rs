@@ -238,7 +238,7 @@ impl Cpu {
     #[must_use]
     pub fn new(costs: Costs) -> Self {
         let workers = vec![Time::default(); costs.workers];
-        Self { costs, workers, thread: Time::default(), recent: Recent::new() }
+        Self { costs, workers, thread: Time::default(), recent: Recent::default() }
     }
 
     /// Whether a signature was not verified lately; it is from now on.

@@ -29,7 +29,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 /// The version of what is spoken on a link; it stands in the ALPN name.
-const LINK_VERSION: u32 = 2;
+const LINK_VERSION: u32 = 3;
 
 /// DER of a `SubjectPublicKeyInfo` that holds an Ed25519 key, up to the key (RFC 8410 section 4).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];

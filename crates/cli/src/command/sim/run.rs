@@ -26,9 +26,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What a plan from a file says itself.
-const FIXED_BY_A_PLAN: [&str; 3] = ["scenario", "seed", "replicas"];
-
 /// How many lines of a trace stand on the terminal when a run failed.
 const TRACE_LINES: usize = 40;
 
@@ -65,7 +62,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "KIND")]
     signatures: Option<Kind>,
     /// Run a plan from a file, in place of a scenario
-    #[arg(long, value_name = "FILE", conflicts_with_all = FIXED_BY_A_PLAN)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "seed", "replicas"])]
     plan: Option<PathBuf>,
     /// Write the plan to a file, to be edited and run by --plan; - is standard output. With
     /// --minimise it is the small one, and goes to minimal.toml unless this says otherwise
