@@ -15,7 +15,7 @@ cargo xtask slow [CARGO TEST OPTIONS]   run every test that is ignored as slow
 cargo xtask model                       check the model of PBFT, and that it finds bugs
 cargo xtask campaign --hours H [--mix swarm,twins,disks,kill,fuzz]
                                         run seeds, kills and fuzzing, and write them down
-cargo xtask bugs [--only NAME | --rotate COUNT | --write]
+cargo xtask bugs [--only NAME | --write]
                                         make bugs on purpose, and see which check finds them
 
 By default of the whole workspace; `cargo xtask slow --package quorate-node` of one room.";

@@ -3,7 +3,6 @@
 //! ```text
 //! cargo xtask bugs                       looks for all bugs of the table
 //! cargo xtask bugs --only stale-read     looks for one
-//! cargo xtask bugs --rotate 10           looks for ten that the commit chooses
 //! cargo xtask bugs --write               looks for all anew, and writes docs/seeded-bugs.md
 //! ```
 //!
@@ -11,10 +10,7 @@
 //! many seeds are tried at most, `--threads` on how many threads. One line a bug is printed; the
 //! exit code is 1 if one stays unfound.
 
-use quorate_sim::{
-    bugs::{Deal, Find, SEEDS_MAX, hunt},
-    rng::Rng,
-};
+use quorate_sim::bugs::{Deal, Find, SEEDS_MAX, hunt};
 use quorate_types::bug::Bug;
 use std::{
     collections::BTreeMap,
@@ -27,9 +23,11 @@ use std::{
 const TABLE: &str = "docs/seeded-bugs.md";
 
 /// A bug of the table is given so many times the seeds that it took when the table was written, and
-/// no fewer than so many: each change of a plan deals anew.
+/// no fewer than so many: each change of a plan deals anew. One that is not there may be elsewhere
+/// by now, and so many seeds of every deal are tried.
 const PATIENCE: u64 = 3;
 const SEEDS_LEAST: u64 = 50;
+const SEEDS_ELSEWHERE: u64 = 1_000;
 
 /// How far all deals are tried before any is tried further.
 const STEPS: [u64; 7] = [25, 100, 300, 1_000, 3_000, 10_000, SEEDS_MAX];
@@ -47,8 +45,8 @@ Written by `cargo xtask bugs --write`; `cargo xtask bugs --only NAME` repeats a 
 what deals them: `swarm` as `quorate sim swarm` does, `laggards` with somebody who is away for long
 and liars who wait for it, `twins` with two machines for each faulty key, `disks` with disks that
 make trouble, `crash-points` with a death right after a write, a message or an answer. *Seeds* is
-how many of them it took, with so many replicas in the last. `.ci/run --stage bugs` looks for ten
-that the commit chooses.
+how many of them it took, with so many replicas in the last. `.ci/run --stage bugs` looks for all of
+them.
 
 ";
 
@@ -56,8 +54,6 @@ that the commit chooses.
 #[derive(Debug)]
 struct Task {
     only: Vec<String>,
-    rotate: Option<usize>,
-    commit: u64,
     seeds: Option<u64>,
     threads: NonZero<usize>,
     write: bool,
@@ -66,15 +62,12 @@ struct Task {
 impl Task {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-        let (only, rotate, seeds) = (Vec::new(), None, None);
-        let mut task = Self { only, rotate, commit: 0, seeds, threads, write: false };
+        let mut task = Self { only: Vec::new(), seeds: None, threads, write: false };
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or(format!("{word} needs a value"));
             match word.as_str() {
                 "--write" => task.write = true,
                 "--only" => task.only.push(value()?),
-                "--rotate" => task.rotate = Some(number(&value()?)?),
-                "--commit" => task.commit = beginning(&value()?)?,
                 "--seeds" => task.seeds = Some(number(&value()?)?),
                 "--threads" => task.threads = number(&value()?)?,
                 _ => return Err(format!("there is no `{word}`")),
@@ -89,27 +82,23 @@ impl Task {
 
     /// Which bugs, in the order of the table.
     fn bugs(&self) -> Vec<Bug> {
-        let mut bugs: Vec<Bug> = Bug::ALL.to_vec();
-        if let Some(count) = self.rotate {
-            let mut rng = Rng::new(self.commit);
-            while bugs.len() > count {
-                let place = usize::try_from(rng.below(bugs.len() as u64)).unwrap_or(0);
-                bugs.remove(place);
-            }
-        } else if !self.only.is_empty() {
-            bugs.retain(|bug| self.only.iter().any(|it| it == bug.name()));
-        }
-        bugs
+        let asked = |bug: &Bug| self.only.is_empty() || self.only.iter().any(|it| it == bug.name());
+        Bug::ALL.iter().copied().filter(asked).collect()
     }
 
-    /// Looks for a bug: where the table says that it is, or everywhere if that is to be written.
+    /// Looks for a bug: where the table says that it is, then everywhere; at once everywhere if that
+    /// is to be written.
     fn hunt(&self, bug: Bug, tabled: Option<(Deal, u64)>) -> Option<Find> {
-        if !self.write {
-            let (deal, seeds) = tabled?;
-            let usual = seeds.saturating_mul(PATIENCE).clamp(SEEDS_LEAST, SEEDS_MAX);
-            return self.step(bug, deal, 0, self.seeds.unwrap_or(usual));
+        if self.write {
+            return self.hunt_everywhere(bug, self.seeds.unwrap_or(SEEDS_MAX));
         }
-        let most = self.seeds.unwrap_or(SEEDS_MAX);
+        let (deal, seeds) = tabled?;
+        let usual = seeds.saturating_mul(PATIENCE).clamp(SEEDS_LEAST, SEEDS_MAX);
+        self.step(bug, deal, 0, self.seeds.unwrap_or(usual))
+            .or_else(|| self.hunt_everywhere(bug, self.seeds.unwrap_or(SEEDS_ELSEWHERE)))
+    }
+
+    fn hunt_everywhere(&self, bug: Bug, most: u64) -> Option<Find> {
         let mut first = 0;
         for end in STEPS.map(|step| step.min(most)) {
             let find = Deal::ALL.into_iter().find_map(|deal| self.step(bug, deal, first, end));
@@ -134,17 +123,11 @@ fn number<N: std::str::FromStr>(word: &str) -> Result<N, String> {
     word.parse().map_err(|_| format!("`{word}` is no number"))
 }
 
-/// The first eight bytes of a commit's hash.
-fn beginning(hash: &str) -> Result<u64, String> {
-    let digits = hash.get(..16).ok_or(format!("`{hash}` is no commit"))?;
-    u64::from_str_radix(digits, 16).map_err(|_| format!("`{hash}` is no commit"))
-}
-
 fn main() -> ExitCode {
     let task = match Task::parse(std::env::args().skip(1)) {
         Ok(task) => task,
         Err(reason) => {
-            let usage = "--only NAME, --rotate COUNT, --seeds MOST, --threads COUNT, --write";
+            let usage = "--only NAME, --seeds MOST, --threads COUNT, --write";
             eprintln!("{reason}\n\n{usage}");
             return ExitCode::from(2);
         }

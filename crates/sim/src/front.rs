@@ -14,7 +14,7 @@ use quorate_types::{ReplicaId, Response};
 use std::time::Duration;
 
 /// How long a client waits before it asks another gateway.
-const RETRY: Duration = Duration::from_millis(1_500);
+pub(crate) const RETRY: Duration = Duration::from_millis(1_500);
 
 /// How soon it learns that a gateway is down.
 const REFUSED: Duration = Duration::from_millis(50);

@@ -10,6 +10,7 @@ use crate::{
     cluster::Tuning,
     cost::{Costs, Operation, Work},
     disks::DiskTrouble,
+    front::RETRY,
     keys::Signatures,
     network::Network,
     rng::Rng,
@@ -207,11 +208,14 @@ impl Plan {
         plan
     }
 
-    /// The same with so many requests in all, which its clients share.
+    /// The same with so many requests in all, which its clients share. Each of a client's may have
+    /// to be asked anew once more, since it went to a gateway that keeps it to itself.
     #[must_use]
     pub fn with_commands(mut self, commands: u32) -> Self {
-        let commands = usize::try_from(commands).unwrap_or(usize::MAX);
-        self.requests = commands.div_ceil(self.clients.max(1));
+        let clients = u32::try_from(self.clients.max(1)).unwrap_or(u32::MAX);
+        let each = commands.div_ceil(clients);
+        self.requests = usize::try_from(each).unwrap_or(usize::MAX);
+        self.end = self.end.plus(RETRY.saturating_mul(each));
         self
     }
 
@@ -422,6 +426,17 @@ mod tests {
         let kinds: Vec<_> = (1..=4).flat_map(|size| [(size, false), (size, true)]).collect();
         assert_eq!(seen.keys().copied().collect::<Vec<_>>(), kinds);
         assert!(seen[&(1, true)] > 2 * seen[&(4, true)], "most often one is alone: {seen:?}");
+    }
+
+    #[test]
+    fn more_commands_have_more_time() {
+        let plan = Plan::draw(160, 4);
+        let end = plan.end;
+        let longer = plan.with_commands(100);
+        let each = u32::try_from(longer.requests).unwrap();
+        assert!(longer.requests * longer.clients >= 100);
+        assert_eq!(longer.end, end.plus(RETRY * each));
+        assert_eq!(crate::world::run(longer).failures, [], "its gateway keeps requests to itself");
     }
 
     #[test]
