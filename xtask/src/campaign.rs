@@ -5,6 +5,7 @@
 //! output says how to repeat it.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     io::Write as _,
     path::Path,
@@ -82,10 +83,12 @@ impl Campaign {
 
     fn carry_out(&self) -> Result<u64, String> {
         let commit = output("git", &["rev-parse", "--short=12", "HEAD"])?;
-        let clean = output("git", &["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+        let apart = format!(":!{LEDGER}");
+        let changed = ["status", "--porcelain", "--untracked-files=no", "--", ".", &apart];
+        let clean = output("git", &changed)?.is_empty();
         let commit = if clean { commit } else { format!("{commit}+") };
-        let core = core_hash()?;
         let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let core = core_hash(&cargo)?;
         succeed(Command::new(&cargo).args([
             "build",
             "--locked",
@@ -112,12 +115,21 @@ impl Campaign {
     }
 }
 
-/// A hash of what git knows of the core rooms and of the versions of all packages.
-fn core_hash() -> Result<String, String> {
-    let rooms: Vec<String> = CORE.iter().map(|room| format!("crates/{room}")).collect();
-    let mut arguments = vec!["ls-tree", "HEAD", "Cargo.lock"];
-    arguments.extend(rooms.iter().map(String::as_str));
+/// A hash of the code that runs seeds: what git knows of the core rooms, their tests and examples
+/// aside, and the versions of the packages that they use.
+fn core_hash(cargo: &str) -> Result<String, String> {
+    let parts = |room: &str| ["src", "Cargo.toml"].map(|part| format!("crates/{room}/{part}"));
+    let parts: Vec<String> = CORE.into_iter().flat_map(parts).collect();
+    let mut arguments = vec!["ls-tree", "HEAD"];
+    arguments.extend(parts.iter().map(String::as_str));
     let trees = output("git", &arguments)?;
+    let packages = output(
+        cargo,
+        &["tree", "--locked", "--package", "quorate-sim", "--edges", "normal", "--prefix", "none"],
+    )?;
+    // A line is a name, a version, and where it comes from or what is left out below it.
+    let versions: BTreeSet<&str> =
+        packages.lines().map(|line| line.split(" (").next().unwrap_or(line)).collect();
     let mut child = Command::new("git")
         .args(["hash-object", "--stdin"])
         .stdin(Stdio::piped())
@@ -128,7 +140,7 @@ fn core_hash() -> Result<String, String> {
         .stdin
         .take()
         .ok_or("git takes no input")?
-        .write_all(trees.as_bytes())
+        .write_all(format!("{trees}{versions:?}").as_bytes())
         .map_err(|error| error.to_string())?;
     let hash = child.wait_with_output().map_err(|error| error.to_string())?;
     Ok(String::from_utf8_lossy(&hash.stdout).trim().chars().take(12).collect())

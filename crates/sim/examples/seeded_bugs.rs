@@ -82,12 +82,12 @@ impl Task {
 
     /// Which bugs, in the order of the table.
     fn bugs(&self) -> Vec<Bug> {
-        let asked = |bug: &Bug| self.only.is_empty() || self.only.iter().any(|it| it == bug.name());
-        Bug::ALL.iter().copied().filter(asked).collect()
+        let named = |bug: &Bug| self.only.iter().any(|name| name == bug.name());
+        Bug::ALL.iter().copied().filter(|bug| self.only.is_empty() || named(bug)).collect()
     }
 
-    /// Looks for a bug: where the table says that it is, then everywhere; at once everywhere if that
-    /// is to be written.
+    /// Looks for a bug where the table says that it is, then everywhere; if the table is to be
+    /// written, at once everywhere.
     fn hunt(&self, bug: Bug, tabled: Option<(Deal, u64)>) -> Option<Find> {
         if self.write {
             return self.hunt_everywhere(bug, self.seeds.unwrap_or(SEEDS_MAX));
