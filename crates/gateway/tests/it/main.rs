@@ -4,8 +4,14 @@ mod answers;
 mod attacks;
 mod backend;
 mod client;
+#[path = "../../../proof/tests/it/example.rs"]
+mod example;
 mod limits;
 mod load;
 mod operations;
+#[expect(dead_code, reason = "the proof room's tests use more of it")]
+#[path = "../../../proof/tests/it/sealed.rs"]
+mod sealed;
+mod verifiers;
 mod versions;
 mod well_known;
