@@ -19,6 +19,7 @@
 //! | [`codes`] | every code of a refusal, explained |
 //! | [`counters`] | what is counted for the metrics |
 //! | [`operations`] | the operations listener |
+//! | `ui` | its page for people |
 
 mod admission;
 mod answer;
@@ -34,6 +35,7 @@ mod line;
 pub mod operations;
 mod quota;
 mod server;
+mod ui;
 mod well_known;
 
 pub use backend::{Backend, Divergent, Fetch, Fetched, LastHead, Peer, Status, Submitted, Timing};

@@ -1,4 +1,7 @@
-//! The operations listener: `/livez`, `/readyz`, `/metrics`, `/status` and fault control.
+//! The operations listener: `/livez`, `/readyz`, `/metrics`, `/status`, `/ui` and fault control.
+//!
+//! For its page it also serves what is public of the gateway's reserved prefix, the policy and the
+//! log.
 //!
 //! It listens on the loopback by default and has no authentication of its own. What changes
 //! something is refused to web pages: a request that names an `Origin`, or a `Host` that is a
@@ -6,18 +9,20 @@
 
 use crate::{
     answer::problem,
-    backend::Status,
+    backend::{Fetch, Fetched, Status},
     codes,
     counters::Counters,
     limits::Limits,
     line::{Answers, Line},
     quota::Quota,
     server::Server,
+    ui,
+    well_known::{PREFIX, Page},
 };
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
-    extract::{Request, State},
+    extract::{Path, Request, State},
     http::{HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -43,6 +48,12 @@ pub trait OperationsBackend: Clone + Send + Sync + 'static {
 
     /// How the replica is.
     fn status(&self) -> impl Future<Output = Status> + Send;
+
+    /// Reads something that the replica publishes, as its gateway does.
+    ///
+    /// # Errors
+    /// The gateway's [`Refusal`]s.
+    fn published(&self, what: Fetch) -> impl Future<Output = Result<Fetched, Refusal>> + Send;
 
     /// Injects a fault, or (`None`) clears it.
     ///
@@ -95,8 +106,11 @@ pub fn router<B: OperationsBackend>(backend: B) -> Router {
         .route("/readyz", get(readyz::<B>))
         .route("/metrics", get(metrics::<B>))
         .route("/status", get(status::<B>))
+        .route("/ui", get(async || ui::page()))
+        .route("/ui/{file}", get(page_file))
+        .route(&format!("{PREFIX}{{*page}}"), get(published::<B>))
         .route("/fault", post(set_fault::<B>).delete(clear_fault::<B>))
-        .fallback(async || refused(&codes::NOT_FOUND.refusal("there is no such page")))
+        .fallback(async || no_page())
         .layer(middleware::from_fn(refuse_pages))
         .with_state(backend)
 }
@@ -141,6 +155,39 @@ async fn status<B: OperationsBackend>(State(backend): State<B>) -> Response {
         Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Err(error) => refused(&codes::NOT_READY.refusal(error.to_string())),
     }
+}
+
+async fn page_file(Path(name): Path<String>) -> Response {
+    ui::file(&name).unwrap_or_else(no_page)
+}
+
+/// The policy and the log, for the page.
+async fn published<B: OperationsBackend>(
+    State(backend): State<B>,
+    Path(path): Path<String>,
+) -> Response {
+    let what = match Page::of(&path) {
+        Ok(Page::Fetch(Fetch::Proof(_) | Fetch::Exchange(_)) | Page::Status | Page::Ready) => {
+            return no_page();
+        }
+        Ok(Page::Fetch(what)) => what,
+        Err(refusal) => return refused(&refusal),
+    };
+    match backend.published(what).await {
+        Ok(Fetched { content_type, body }) => {
+            let headers = [
+                (header::CONTENT_TYPE, content_type),
+                (header::CACHE_CONTROL, "no-cache"),
+                (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            ];
+            (headers, body).into_response()
+        }
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+fn no_page() -> Response {
+    refused(&codes::NOT_FOUND.refusal("there is no such page"))
 }
 
 async fn set_fault<B: OperationsBackend>(State(backend): State<B>, request: Request) -> Response {

@@ -78,6 +78,13 @@ export async function verify({ policy, request, response }) {
   };
 }
 
+/** Checks a log's signed head alone: { signers, replicas, names, size, root }, or `NotVerified`. */
+export async function verifyCheckpoint({ policy, checkpoint }) {
+  const trusted = policy instanceof Policy ? policy : await parsePolicy(policy);
+  const head = parseNote(checkpoint);
+  return { ...(await checkHead(trusted, head)), size: plain(head.size), root: head.root };
+}
+
 /** A verdict as one line, as `quorate verify` prints it. */
 export function sentence({ fresh, signers, replicas, index, development }) {
   const words = `verified${fresh ? "" : ", not fresh"}: ${signers} of ${replicas} replicas`;

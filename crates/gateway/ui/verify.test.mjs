@@ -6,7 +6,7 @@ import {
   ORIGIN, digestOf, example, makeQuorum, named, seal, signatures,
 } from "./sealed.mjs";
 import {
-  NotVerified, parsePolicy, parseRequest, parseResponse, sentence, verify,
+  NotVerified, parsePolicy, parseRequest, parseResponse, sentence, verify, verifyCheckpoint,
 } from "./verify.mjs";
 
 const text = (bytes) => Buffer.from(bytes).toString("latin1");
@@ -447,6 +447,21 @@ const WEAK = [
   "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
   "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
 ].map((text) => Buffer.from(text, "hex"));
+
+test("a head is checked by itself, too", async () => {
+  const { head } = await seal(PLAIN.base, quorum);
+  const checkpoint = `${head}\n${await signatures(quorum, head)}`;
+  const { signers, replicas, size } = await verifyCheckpoint({ policy: quorum.policy, checkpoint });
+  assert.deepEqual([signers, replicas, size], [3, 4, 7]);
+  for (const [wrong, code] of [
+    [checkpoint.replace("\n7\n", "\n8\n"), "signature-wrong"],
+    [checkpoint.slice(0, -1), "checkpoint-malformed"],
+    [`${head}\n${await signatures(quorum, head, [0, 1])}`, "quorum-missing"],
+  ]) {
+    const checked = verifyCheckpoint({ policy: quorum.policy, checkpoint: wrong });
+    await assert.rejects(checked, { name: "NotVerified", code });
+  }
+});
 
 // ---- The policy
 

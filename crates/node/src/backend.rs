@@ -251,6 +251,10 @@ impl<M: Send + 'static> OperationsBackend for Node<M> {
         self.status_now()
     }
 
+    async fn published(&self, what: Fetch) -> Result<Fetched, Refusal> {
+        Backend::fetch(self, what).await
+    }
+
     async fn set_fault(&self, fault: Option<Fault>) -> Result<(), Refusal> {
         if !self.0.config.file().development {
             let detail = "faults can be injected in development clusters only";

@@ -74,7 +74,7 @@ pub struct ConfigFile {
 pub struct Listen {
     /// HTTP for clients.
     pub gateway: SocketAddr,
-    /// HTTP for operators: `/livez`, `/readyz`, `/metrics`, `/status`. Keep it on loopback.
+    /// HTTP for operators: `/livez`, `/readyz`, `/metrics`, `/status`, `/ui`. Keep it on loopback.
     pub operations: SocketAddr,
     /// Links from the other replicas.
     pub replica: SocketAddr,

@@ -176,6 +176,10 @@ mod tests {
         for room in fs::read_dir(rooms).unwrap() {
             sources(&room.unwrap().path().join("src"), &mut |text| codes_in(text, &mut given));
         }
+        let module = fs::read_to_string(rooms.join("gateway/ui/verify.mjs")).unwrap();
+        let of_the_module = codes_of_the_module(&module);
+        assert!(of_the_module.len() > 40, "{of_the_module:?}");
+        given.extend(of_the_module);
         assert!(given.len() > 100, "only {} codes were found in the sources", given.len());
         let missing: Vec<_> = given.iter().filter(|code| !known.contains(code.as_str())).collect();
         assert!(missing.is_empty(), "codes without an explanation: {missing:?}");
@@ -222,6 +226,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The words of `fail("..` and `wrong("..` in the JavaScript verifier.
+    fn codes_of_the_module(text: &str) -> BTreeSet<String> {
+        let made = ["fail(", "wrong("].into_iter().flat_map(|made| text.split(made).skip(1));
+        let words = made.filter_map(|call| call.trim_start().strip_prefix('"')?.split('"').next());
+        words.map(str::to_owned).collect()
     }
 
     #[test]

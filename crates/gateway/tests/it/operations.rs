@@ -4,7 +4,9 @@ use crate::{
     backend,
     client::{Client, ask, field, problem},
 };
-use quorate_gateway::{Fault, Limits, OperationsBackend, Status, codes, serve_operations};
+use quorate_gateway::{
+    Fault, Fetch, Fetched, Limits, OperationsBackend, Status, codes, serve_operations,
+};
 use quorate_types::Refusal;
 use std::{
     net::SocketAddr,
@@ -29,6 +31,14 @@ impl OperationsBackend for Node {
 
     async fn status(&self) -> Status {
         backend::status()
+    }
+
+    async fn published(&self, what: Fetch) -> Result<Fetched, Refusal> {
+        if what == Fetch::Policy {
+            let body = "quorum replicas\n".into();
+            return Ok(Fetched { content_type: "text/plain; charset=utf-8", body });
+        }
+        Err(codes::NOT_FOUND.refusal("there is nothing yet"))
     }
 
     async fn set_fault(&self, fault: Option<Fault>) -> Result<(), Refusal> {
@@ -71,6 +81,59 @@ async fn the_pages_are_there() {
     let (_, received) = ask(address, &request("GET /readyz", "", "")).await;
     assert_eq!(problem(&received), (503, "not-ready".to_owned()));
     assert!(String::from_utf8_lossy(&received.body).contains("catching up"));
+}
+
+#[tokio::test]
+async fn the_page_for_people_runs_no_script_but_its_own() {
+    let address = start(Node::default()).await;
+    let mut seen = 0;
+    for (path, kind) in [
+        ("", "text/html; charset=utf-8"),
+        ("/style.css", "text/css; charset=utf-8"),
+        ("/icon.svg", "image/svg+xml"),
+        ("/page.mjs", "text/javascript; charset=utf-8"),
+        ("/checker.mjs", "text/javascript; charset=utf-8"),
+        ("/verify.mjs", "text/javascript; charset=utf-8"),
+    ] {
+        let (_, received) = ask(address, &request(&format!("GET /ui{path}"), "", "")).await;
+        assert_eq!(received.status, 200, "{path}");
+        assert_eq!(field(&received, "content-type"), Some(kind));
+        assert_eq!(field(&received, "x-content-type-options"), Some("nosniff"));
+        let policy = field(&received, "content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+        let text = String::from_utf8(received.body.to_vec()).unwrap();
+        // Nothing inline, which that policy would switch off without a word.
+        for inline in ["<script>", "<style", " style=", " onclick=", " onload="] {
+            assert!(!text.contains(inline), "{path} has {inline}");
+        }
+        // What a file names is there: `"./x.mjs"` in scripts, `"/ui/x"` in the page.
+        for named in text
+            .split('"')
+            .filter_map(|word| word.strip_prefix("/ui/").or_else(|| word.strip_prefix("./")))
+        {
+            let (_, received) = ask(address, &request(&format!("GET /ui/{named}"), "", "")).await;
+            assert_eq!(received.status, 200, "{path} names {named}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 6, "only {seen} names were seen");
+    let (_, received) = ask(address, &request("GET /ui/none.mjs", "", "")).await;
+    assert_eq!(problem(&received), (404, "not-found".to_owned()));
+}
+
+#[tokio::test]
+async fn policy_and_log_are_public_and_exchanges_are_not() {
+    let address = start(Node::default()).await;
+    let get = async |path: &str| {
+        let line = format!("GET /.well-known/quorate/{path}");
+        ask(address, &request(&line, "", "")).await.1
+    };
+    let policy = get("policy").await;
+    assert_eq!((policy.status, &policy.body[..]), (200, &b"quorum replicas\n"[..]));
+    for path in ["log/checkpoint", "exchange/1", "proof/1", "status", "nothing", "log/tile/x"] {
+        assert_eq!(problem(&get(path).await), (404, "not-found".to_owned()), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -130,6 +130,21 @@ pub(super) const ALL: &[(&str, &str)] = &[
          record or signers. No correct replica made it.",
     ),
     (
+        "webcrypto-unavailable",
+        "The JavaScript module found no WebCrypto, without which it verifies nothing. Browsers give \
+         it to pages that came over https, or from localhost or 127.0.0.1.",
+    ),
+    (
+        "ed25519-unavailable",
+        "The browser's WebCrypto has no Ed25519 (Chrome before 137, Firefox before 129, Safari \
+         before 17), so the JavaScript module can verify nothing there, and accepts nothing.",
+    ),
+    (
+        "redirect-hidden",
+        "The answer redirects, and browsers hide such answers from the page that asked. Another \
+         client, or Node, can verify it.",
+    ),
+    (
         "too-old",
         "The answer verifies, but was agreed longer ago than --max-age accepts. A gateway may \
          replay old valid answers to requests without an Idempotency-Key; or this clock is ahead.",
