@@ -37,6 +37,7 @@ def check(readme, binary, port, folder):
     place = {"cluster/": f"{folder}/cluster/", "quorate fault": f"{binary} fault"}
     for replica in range(4):
         place[f":740{replica}"] = f":{port + replica}"
+        place[f":750{replica}"] = f":{port + 100 + replica}"
     count = 0
     for command, expected in commands(readme):
         print(f"$ {command}", flush=True)
@@ -44,7 +45,7 @@ def check(readme, binary, port, folder):
             command = command.replace(written, meant)
         if " fault " in command:
             command += f" --url http://127.0.0.1:{port + 100}"
-        ran = subprocess.run(command, shell=True, capture_output=True, timeout=60, text=True)
+        ran = subprocess.run(command, shell=True, capture_output=True, timeout=120, text=True)
         said = [*ran.stdout.splitlines(), *ran.stderr.splitlines()]
         print("\n".join(said), flush=True)
         if [same(line) for line in said] != [same(line) for line in expected]:
