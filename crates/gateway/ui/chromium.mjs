@@ -17,9 +17,8 @@ export function findBrowser() {
 export async function openPage(browser, url, { width = 1100, height = 1400 } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "quorate-browser-"));
   const child = spawn(browser, [
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-zygote", "--single-process",
-    "--no-first-run", "--hide-scrollbars", `--user-data-dir=${folder}`, "--remote-debugging-pipe",
-    "about:blank",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+    "--hide-scrollbars", `--user-data-dir=${folder}`, "--remote-debugging-pipe", "about:blank",
   ], { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
   const { ask, close } = connection(child, folder);
   const { targetInfos } = await ask("Target.getTargets");
