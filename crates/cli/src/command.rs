@@ -13,6 +13,7 @@ mod policy;
 mod sim;
 mod start;
 mod status;
+mod top;
 mod verify;
 mod version;
 
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Audit(audit::Audit),
     /// Show how a replica is
     Status(status::StatusCommand),
+    /// Show how all replicas are, live
+    Top(top::Top),
     /// Inject a fault into a replica of a development cluster
     Fault(fault::FaultCommand),
     /// Put a service under load, and tell latency percentiles
@@ -67,6 +70,7 @@ impl Command {
             Self::Verify(command) => command.run(console),
             Self::Audit(command) => command.run(console),
             Self::Status(command) => command.run(console),
+            Self::Top(command) => command.run(console),
             Self::Fault(command) => command.run(console),
             Self::Bench(command) => command.run(console),
             Self::Sim(command) => command.run(console),

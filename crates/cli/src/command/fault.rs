@@ -7,7 +7,7 @@ use crate::{
     http,
 };
 use quorate_client::{Call, Endpoint};
-use quorate_gateway::{Fault, Status};
+use quorate_gateway::Fault;
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -123,9 +123,7 @@ impl Target {
     /// The operations listener of the replica itself, learnt from the one that was named.
     async fn operations(&self) -> Result<Endpoint, Failure> {
         let asked = parse_url(&self.url)?.endpoint;
-        let document = status::document(&asked).await?;
-        let status: Status = serde_json::from_value(document)
-            .map_err(|error| Failure::failed("status-malformed", format!("{asked}: {error}")))?;
+        let status = status::of(&asked).await?;
         if self.replica == status.replica {
             let own = status.operations.as_deref().map(parse_url).transpose()?;
             return Ok(own.map_or(asked, |url| url.endpoint));

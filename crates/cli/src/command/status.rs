@@ -26,18 +26,20 @@ pub(crate) struct StatusCommand {
 impl StatusCommand {
     /// Shows it.
     pub(crate) fn run(self, console: &Console) -> Result<Exit, Failure> {
-        let url = parse_url(&self.url)?;
-        let document = block_on(document(&url.endpoint))??;
+        let endpoint = parse_url(&self.url)?.endpoint;
         if console.is_json() {
-            console.json(&document);
+            console.json(&block_on(document(&endpoint))??);
         } else {
-            let status: Status = serde_json::from_value(document).map_err(|error| {
-                Failure::failed("status-malformed", format!("{}: {error}", url.endpoint))
-            })?;
-            console.line(text(&status).trim_end());
+            console.line(text(&block_on(of(&endpoint))??).trim_end());
         }
         Ok(Exit::Done)
     }
+}
+
+/// The status that a gateway or an operations listener tells.
+pub(crate) async fn of(endpoint: &Endpoint) -> Result<Status, Failure> {
+    serde_json::from_value(document(endpoint).await?)
+        .map_err(|error| Failure::failed("status-malformed", format!("{endpoint}: {error}")))
 }
 
 /// The status document of a gateway or of an operations listener.
@@ -103,7 +105,7 @@ fn text(status: &Status) -> String {
 }
 
 /// What a replica is charged with; the messages that prove it are for programs.
-fn charge(evidence: &Value) -> String {
+pub(crate) fn charge(evidence: &Value) -> String {
     let charge = evidence.get("charge").and_then(Value::as_str);
     let messages = evidence.get("messages").and_then(Value::as_array).map_or(0, Vec::len);
     match charge {

@@ -11,4 +11,5 @@ mod kill_loop;
 mod mounts;
 mod running;
 mod sim;
+mod top;
 mod verify;

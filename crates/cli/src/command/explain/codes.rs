@@ -407,6 +407,16 @@ pub(super) const ALL: &[(&str, &str)] = &[
         "The operating system gave no event loop (epoll) to this process, usually for want \
          of file descriptors.",
     ),
+    ("terminal", "The terminal could not be set to give single keys, or the system did not say."),
+    (
+        "no-answer",
+        "Something accepts connections there, and did not answer in time: a replica that hangs or \
+         is stopped, perhaps.",
+    ),
+    (
+        "cluster-other",
+        "A URL leads to a replica of another cluster than the one that answered first.",
+    ),
     ("signals", "The system gave no signal handler, so the command could not be ended in order."),
     ("file", "A file or folder that the command line names cannot be read or written."),
     (
