@@ -10,7 +10,9 @@ mod fault;
 mod init;
 mod keygen;
 mod policy;
+mod restore;
 mod sim;
+mod snapshot;
 mod start;
 mod status;
 mod top;
@@ -41,6 +43,10 @@ pub(crate) enum Command {
     Status(status::StatusCommand),
     /// Show how all replicas are, live
     Top(top::Top),
+    /// Back up what a quorum certified of a replica's data
+    Snapshot(snapshot::Snapshot),
+    /// Make a data folder of a backup
+    Restore(restore::Restore),
     /// Inject a fault into a replica of a development cluster
     Fault(fault::FaultCommand),
     /// Put a service under load, and tell latency percentiles
@@ -71,6 +77,8 @@ impl Command {
             Self::Audit(command) => command.run(console),
             Self::Status(command) => command.run(console),
             Self::Top(command) => command.run(console),
+            Self::Snapshot(command) => command.run(console),
+            Self::Restore(command) => command.run(console),
             Self::Fault(command) => command.run(console),
             Self::Bench(command) => command.run(console),
             Self::Sim(command) => command.run(console),

@@ -52,6 +52,21 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
          end above 65535.",
     ),
     ("init-hosts", "`--host` is given once for all replicas, or once for each of them."),
+    (
+        "backup-uncertified",
+        "The log holds no certified head yet, so there is nothing that a quorum vouches for. Back up \
+         once the first request was answered.",
+    ),
+    (
+        "backup-not-certified",
+        "What was to be backed up or restored is not what a quorum of this cluster certified. \
+         Take another backup, of another replica if need be.",
+    ),
+    (
+        "restore-exists",
+        "`quorate restore` never overwrites. Move the data folder away first, and only if it is \
+         lost: a replica with a whole data folder needs no backup.",
+    ),
     ("key-not-listed", "The private keys are not those whose public halves the members list."),
     ("key-unusable", "The TLS key cannot be used."),
     ("port-in-use", "Another process listens on the port. Stop it, or choose another port."),

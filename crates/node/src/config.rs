@@ -7,6 +7,7 @@
 
 use crate::member::{Member, MemberFile, parse_members};
 use quorate_gateway::Limits;
+use quorate_ledger::Owner;
 use quorate_proof::{Origin, Policy, flat_policy};
 use quorate_types::{Chain, Committee, CommitteeError, FaultModel, ReplicaId};
 use serde::{Deserialize, Serialize};
@@ -343,6 +344,13 @@ impl Config {
     #[must_use]
     pub fn me(&self) -> ReplicaId {
         ReplicaId(self.file.replica)
+    }
+
+    /// Whose the data folder's files are: each names its chain and replica, and is refused by any
+    /// other.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner { chain: self.chain, replica: self.me() }
     }
 
     /// The committee.

@@ -1,7 +1,7 @@
 //! The data folder of a replica: `wal/`, `log/` and `snapshots/`, each a [`FileDisk`].
 
 use crate::config::Config;
-use quorate_ledger::{Disk, DiskError, FileDisk, Owner, Wal, WalError};
+use quorate_ledger::{Disk, DiskError, FileDisk, Wal, WalError};
 use std::path::Path;
 
 /// The three folders.
@@ -22,7 +22,7 @@ impl DataFolder {
     /// [`WalError`], [`WalError::Exists`] among them.
     pub(crate) fn create(config: &Config) -> Result<(), WalError> {
         let folder = Self::at(&config.data())?;
-        Wal::create(folder.wal, owner(config)).map(drop)
+        Wal::create(folder.wal, config.owner()).map(drop)
     }
 
     /// Opens the folder, and shows that it can be written to now rather than at the first vote.
@@ -38,17 +38,17 @@ impl DataFolder {
     }
 
     fn at(path: &Path) -> Result<Self, DiskError> {
-        Ok(Self {
-            wal: FileDisk::open(path.join("wal"))?,
-            log: FileDisk::open(path.join("log"))?,
-            snapshots: FileDisk::open(path.join("snapshots"))?,
-        })
+        let (log, snapshots) = Self::without_votes(path)?;
+        Ok(Self { wal: FileDisk::open(path.join("wal"))?, log, snapshots })
     }
-}
 
-/// Whose files these are: each names its chain and replica, and is refused by any other.
-pub(crate) fn owner(config: &Config) -> Owner {
-    Owner { chain: config.chain(), replica: config.me() }
+    /// The log's and the snapshots' folders alone: a replica that finds no others lost its disk.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub(crate) fn without_votes(path: &Path) -> Result<(FileDisk, FileDisk), DiskError> {
+        Ok((FileDisk::open(path.join("log"))?, FileDisk::open(path.join("snapshots"))?))
+    }
 }
 
 fn probe(disk: &FileDisk) -> Result<(), DiskError> {

@@ -13,6 +13,7 @@
 //! | [`config`], [`member`] | `quorate.toml` |
 //! | [`mod@init`] | what makes a cluster's files |
 //! | [`mod@run`] | one replica, from its configuration to its end |
+//! | [`backup`] | what is certified, copied out of a data folder and into a new one |
 //! | `recovery`, `data` | the data folder, and what it held at start |
 //! | `link` | authenticated bytes to and from peers |
 //! | `peers`, `inbox` | what waits for the driver, bounded and fair |
@@ -26,6 +27,7 @@
 //! | [`codes`] | every error code of this room, explained |
 
 mod backend;
+pub mod backup;
 mod barrier;
 pub mod codes;
 pub mod config;

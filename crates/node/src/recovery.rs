@@ -1,10 +1,6 @@
 //! What the disk held at start.
 
-use crate::{
-    config::Config,
-    data::{DataFolder, owner},
-    run::RunError,
-};
+use crate::{config::Config, data::DataFolder, run::RunError};
 use quorate_ledger::{
     FileDisk, Log, LogError, LogReader, Snapshots, Wal, WalRecord, wal::RECORD_BYTES_MAX,
 };
@@ -26,7 +22,7 @@ pub(crate) fn open<R: Wire>(config: &Config) -> Result<Opened<R>, RunError> {
     let folder = DataFolder::open(config).map_err(|error| {
         RunError::new(error.code(), format!("{}: {error}", config.data().display()))
     })?;
-    let owner = owner(config);
+    let owner = config.owner();
     let wal = Wal::open(folder.wal, owner).map_err(|e| RunError::new(e.code(), e))?;
     let opened = Log::open(folder.log, owner).map_err(|e| RunError::new(e.code(), e))?;
     let log = opened.log;

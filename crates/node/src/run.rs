@@ -320,7 +320,8 @@ fn thread_failed(error: std::io::Error) -> RunError {
     RunError::new("runtime", format!("no thread could be started: {error}"))
 }
 
-fn load_keys(config: &Config) -> Result<(ReplicaKeys, KeyLock), RunError> {
+/// The replica's keys, which nobody else uses on this host as long as the lock is held.
+pub(crate) fn load_keys(config: &Config) -> Result<(ReplicaKeys, KeyLock), RunError> {
     let (keys, lock) =
         ReplicaKeys::load(&config.keys()).map_err(|error| RunError::new(error.code(), error))?;
     let listed = config.members().get(config.me().position()).map(|member| member.keys);

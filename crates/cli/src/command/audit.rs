@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`source`] | where the log is read from: a gateway, or a replica's data folder |
+//! | [`source`] | where the log is read from: a gateway, a replica's data folder, or a backup |
 //! | [`folder`], [`overlay`] | a data folder, read without changing a byte of it |
 //! | [`walk`] | the checks, entry by entry |
 //! | [`tiles`] | the Merkle tree, compared with the tiles that are published |
@@ -15,13 +15,17 @@ mod tiles;
 mod told;
 mod walk;
 
-use super::{block_on, curl::parse_url, verify::unverified};
+use super::{block_on, curl::parse_url, snapshot::manifest::Manifest, verify::unverified};
 use crate::{
     console::Console,
     failure::{Exit, Failure},
     trust,
 };
+use folder::Folder;
 use indicatif::{ProgressBar, ProgressStyle};
+use overlay::Overlay;
+use quorate_ledger::{DiskError, FileDisk, Owner};
+use quorate_node::backup::Folders;
 use quorate_proof::Policy;
 use quorate_types::Index;
 use source::{Exchanges, Source};
@@ -51,7 +55,7 @@ pub(crate) struct Audit {
     /// The service to execute again; else what the gateway says, or `kv`
     #[arg(long, value_name = "S")]
     service: Option<String>,
-    /// A gateway, or a replica's data folder
+    /// A gateway, a replica's data folder, or a backup
     #[arg(value_name = "URL or DIR")]
     source: String,
 }
@@ -80,6 +84,12 @@ impl Finding {
     fn at(index: u64, code: &'static str, reason: impl std::fmt::Display) -> Self {
         Self { index: Some(Index(index)), code, reason: reason.to_string() }
     }
+
+    /// Exit 3.
+    fn failure(&self) -> Failure {
+        let place = self.index.map_or_else(String::new, |index| format!("entry {index}: "));
+        Failure::not_verified(self.code, format!("{place}{}", self.reason))
+    }
 }
 
 impl From<Finding> for Stop {
@@ -107,9 +117,9 @@ impl Audit {
                 Ok(Exit::Done)
             }
             Err(Stop::Failed(failure)) => Err(failure),
-            Err(Stop::Found(Finding { index, code, reason })) => {
-                let place = index.map_or_else(String::new, |index| format!("entry {index}: "));
-                let failure = Failure::not_verified(code, format!("{place}{reason}"));
+            Err(Stop::Found(finding)) => {
+                let (index, code) = (finding.index, finding.code);
+                let failure = finding.failure();
                 if console.is_json() {
                     let mut json = unverified(&failure);
                     json["index"] = index.map_or(serde_json::Value::Null, |index| index.0.into());
@@ -121,60 +131,8 @@ impl Audit {
     }
 
     async fn audit(&self, console: &Console) -> Result<told::Report, Stop> {
-        let started = Instant::now();
         let (policy, mut source) = self.open().await?;
-        let certified = source.head(&policy).await?;
-        let service = match &self.service {
-            Some(service) => Some(service.clone()),
-            None => source.service().await,
-        };
-        let mut walk = Walk::new(&policy, certified.head, self.from, service.as_deref())?;
-        if let Some(head) = source.snapshot_head(&policy)? {
-            walk.state_head(&head, head.size.saturating_sub(1))?;
-        }
-        let bar = progress(console, certified.head.size);
-        while walk.next() < certified.head.size {
-            self.bundle(&mut source, &mut walk, &policy, certified.head.size, &bar).await?;
-        }
-        bar.finish_and_clear();
-        let walked = walk.finish();
-        Ok(told::Report::new(&policy, &certified, walked, source.notes(), started.elapsed()))
-    }
-
-    /// Checks the entries of one tile.
-    async fn bundle(
-        &self,
-        source: &mut Source,
-        walk: &mut Walk<'_>,
-        policy: &Policy,
-        size: u64,
-        bar: &ProgressBar,
-    ) -> Result<(), Stop> {
-        /// How many exchanges are in memory at once.
-        const EXCHANGES: usize = 32;
-        let first = walk.next();
-        let entries = source.entries(first / 256, (size - first).min(256)).await?;
-        for part in entries.chunks(EXCHANGES) {
-            let run = walk.next()..walk.next() + part.len() as u64;
-            let asked =
-                run.clone().zip(part).map(|(index, entry)| walk.wants_exchange(index, entry));
-            let asked: Vec<bool> = asked.collect();
-            let exchanges = source.exchanges(run, &asked).await?;
-            if let Exchanges::Withheld(reason) = &exchanges {
-                walk.give_up_exchanges(reason);
-            }
-            for (place, entry) in part.iter().enumerate() {
-                if walk.slot_ends_before(entry) {
-                    close_slot(source, walk, policy).await?;
-                }
-                walk.take(entry.clone(), exchanges.at(place))?;
-                bar.inc(1);
-            }
-        }
-        if walk.next() == size {
-            close_slot(source, walk, policy).await?;
-        }
-        walk.compare_tiles(source).await
+        audit(&policy, &mut source, self.from, self.service.clone(), console).await
     }
 
     async fn open(&self) -> Result<(Policy, Source), Stop> {
@@ -185,7 +143,10 @@ impl Audit {
                     .hint("name it by --policy or $QUORATE_POLICY")
             })?;
             let policy = trust::read_policy(&file)?;
-            let folder = folder::Folder::open(PathBuf::from(path), &policy)?;
+            if Manifest::is_in(path) {
+                Manifest::checked(path)?;
+            }
+            let folder = Folder::open(PathBuf::from(path), &policy)?;
             return Ok((policy, Source::Folder(Box::new(folder))));
         }
         let endpoint = parse_url(&self.source)?.endpoint;
@@ -193,6 +154,97 @@ impl Audit {
         let source = Source::gateway(endpoint, &trusted.policy);
         Ok((trusted.policy, source))
     }
+}
+
+/// Audits a data folder or a backup by a policy that is believed, and executes everything again.
+pub(super) async fn of_folder(
+    dir: &Path,
+    policy: &Policy,
+    service: Option<&str>,
+    console: &Console,
+) -> Result<(), Failure> {
+    let audited = async {
+        let mut source = Source::Folder(Box::new(Folder::open(dir.to_owned(), policy)?));
+        audit(policy, &mut source, 0, service.map(str::to_owned), console).await
+    };
+    match audited.await {
+        Ok(_) => Ok(()),
+        Err(Stop::Failed(failure)) => Err(failure),
+        Err(Stop::Found(finding)) => Err(finding.failure()),
+    }
+}
+
+/// The log and the snapshots of a data folder or a backup, of which no byte is changed.
+pub(super) fn read_only(dir: &Path, owner: Owner) -> Result<Folders<Overlay>, DiskError> {
+    let part = |name: &str| {
+        let path = dir.join(name);
+        if !path.is_dir() {
+            let missing = std::io::ErrorKind::NotFound.into();
+            return Err(DiskError::from_io("read", &path.display().to_string(), missing));
+        }
+        Overlay::over(FileDisk::open(path)?)
+    };
+    Ok(Folders { log: part("log")?, snapshots: part("snapshots")?, owner })
+}
+
+async fn audit(
+    policy: &Policy,
+    source: &mut Source,
+    from: u64,
+    service: Option<String>,
+    console: &Console,
+) -> Result<told::Report, Stop> {
+    let started = Instant::now();
+    let certified = source.head(policy).await?;
+    let service = match service {
+        Some(service) => Some(service),
+        None => source.service().await,
+    };
+    let mut walk = Walk::new(policy, certified.head, from, service.as_deref())?;
+    if let Some(head) = source.snapshot_head(policy)? {
+        walk.state_head(&head, head.size.saturating_sub(1))?;
+    }
+    let bar = progress(console, certified.head.size);
+    while walk.next() < certified.head.size {
+        bundle(source, &mut walk, policy, certified.head.size, &bar).await?;
+    }
+    bar.finish_and_clear();
+    let walked = walk.finish();
+    Ok(told::Report::new(policy, &certified, walked, source.notes(), started.elapsed()))
+}
+
+/// Checks the entries of one tile.
+async fn bundle(
+    source: &mut Source,
+    walk: &mut Walk<'_>,
+    policy: &Policy,
+    size: u64,
+    bar: &ProgressBar,
+) -> Result<(), Stop> {
+    /// How many exchanges are in memory at once.
+    const EXCHANGES: usize = 32;
+    let first = walk.next();
+    let entries = source.entries(first / 256, (size - first).min(256)).await?;
+    for part in entries.chunks(EXCHANGES) {
+        let run = walk.next()..walk.next() + part.len() as u64;
+        let asked = run.clone().zip(part).map(|(index, entry)| walk.wants_exchange(index, entry));
+        let asked: Vec<bool> = asked.collect();
+        let exchanges = source.exchanges(run, &asked).await?;
+        if let Exchanges::Withheld(reason) = &exchanges {
+            walk.give_up_exchanges(reason);
+        }
+        for (place, entry) in part.iter().enumerate() {
+            if walk.slot_ends_before(entry) {
+                close_slot(source, walk, policy).await?;
+            }
+            walk.take(entry.clone(), exchanges.at(place))?;
+            bar.inc(1);
+        }
+    }
+    if walk.next() == size {
+        close_slot(source, walk, policy).await?;
+    }
+    walk.compare_tiles(source).await
 }
 
 async fn close_slot(source: &mut Source, walk: &mut Walk<'_>, policy: &Policy) -> Result<(), Stop> {

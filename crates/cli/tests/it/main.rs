@@ -1,6 +1,7 @@
 //! The binary, run as people and scripts run it.
 
 mod audit;
+mod backup;
 mod binary;
 mod cluster;
 mod commands;

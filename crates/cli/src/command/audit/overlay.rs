@@ -13,7 +13,7 @@ use std::{
 
 /// A folder below, and what was written over it.
 #[derive(Clone, Debug)]
-pub(super) struct Overlay {
+pub(in crate::command) struct Overlay {
     below: FileDisk,
     files: Arc<Mutex<BTreeMap<String, File>>>,
 }

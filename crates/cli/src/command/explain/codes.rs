@@ -417,6 +417,25 @@ pub(super) const ALL: &[(&str, &str)] = &[
         "cluster-other",
         "A URL leads to a replica of another cluster than the one that answered first.",
     ),
+    (
+        "backup-exists",
+        "The folder of the new backup is there already, or that of one under way. A backup is never \
+         overwritten: name another folder, or remove what was broken off.",
+    ),
+    (
+        "backup-damaged",
+        "A file of the backup is missing, has other content than its manifest says, or does not \
+         belong there. Use another backup; nothing was restored.",
+    ),
+    (
+        "backup-format",
+        "The folder is no backup of `quorate snapshot`, or one that another version wrote.",
+    ),
+    (
+        "backup-other-cluster",
+        "The backup is of another cluster than the configuration, or of an earlier one of the same \
+         name. Nothing was restored.",
+    ),
     ("signals", "The system gave no signal handler, so the command could not be ended in order."),
     ("file", "A file or folder that the command line names cannot be read or written."),
     (
