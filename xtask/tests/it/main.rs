@@ -2,6 +2,7 @@
 
 mod bugs;
 mod crates;
+mod dashboard;
 mod documents;
 mod faults;
 mod sources;

@@ -9,6 +9,7 @@ mod curl;
 mod dev;
 mod faults;
 mod kill_loop;
+mod metrics;
 mod mounts;
 mod running;
 mod sim;
