@@ -1,4 +1,4 @@
-//! Chores of the repository: `cargo xtask slow`, `model`, `campaign`, `bugs`.
+//! Chores of the repository: `cargo xtask slow`, `model`, `campaign`, `bugs`, `musl`.
 //!
 //! Its tests (`xtask/tests/it/`) hold the rules that a compiler does not know: which room may use
 //! which, how long a file may be, what no source may contain.
@@ -6,6 +6,7 @@
 mod bugs;
 mod campaign;
 mod model;
+mod musl;
 mod slow;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ cargo xtask campaign --hours H [--mix swarm,twins,disks,kill,fuzz]
                                         run seeds, kills and fuzzing, and write them down
 cargo xtask bugs [--only NAME | --write]
                                         make bugs on purpose, and see which check finds them
+cargo xtask musl                        build the static binary; ends with 2 where that cannot be
 
 By default of the whole workspace; `cargo xtask slow --package quorate-node` of one room.";
 
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     match command.as_deref() {
         Some("slow") => slow::run(arguments.collect()),
         Some("model") => model::run(),
+        Some("musl") => musl::run(),
         Some("campaign") => campaign::run(&arguments.collect::<Vec<_>>()),
         Some("bugs") => bugs::run(&arguments.collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") => {

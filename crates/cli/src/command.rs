@@ -9,6 +9,7 @@ mod explain;
 mod fault;
 mod init;
 mod keygen;
+mod man;
 mod policy;
 mod restore;
 mod sim;
@@ -61,6 +62,8 @@ pub(crate) enum Command {
     Explain(explain::Explain),
     /// Print a completion script for a shell
     Completions(completions::Completions),
+    /// Write the manual pages
+    Man(man::Man),
     /// Print the version, and with --verbose what it was built from and speaks
     Version(version::Version),
 }
@@ -86,6 +89,7 @@ impl Command {
             Self::Keygen(command) => command.run(console),
             Self::Explain(command) => command.run(console),
             Self::Completions(command) => command.run(console),
+            Self::Man(command) => command.run(console),
             Self::Version(command) => command.run(console),
         }
     }

@@ -3,6 +3,7 @@
 mod bugs;
 mod crates;
 mod dashboard;
+mod deploy;
 mod documents;
 mod faults;
 mod sources;

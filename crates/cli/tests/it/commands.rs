@@ -33,6 +33,23 @@ fn completions_are_written_for_every_shell() {
 }
 
 #[test]
+fn every_command_has_a_manual_page_with_its_options() {
+    let person = Person::new();
+    let page = person.run(&["man"]).exits(0).stdout;
+    assert!(page.contains(".TH quorate 1 "), "{page}");
+    let run = person.run(&["man", "--dir", "man1"]).exits(0);
+    let page = |name: &str| std::fs::read_to_string(person.path(&format!("man1/{name}"))).unwrap();
+    let curl = page("quorate-curl.1");
+    for word in [".TH quorate-curl 1", "\\-\\-max\\-age", "Examples:", "\\-\\-output"] {
+        assert!(curl.contains(word), "{word}: {curl}");
+    }
+    assert!(page("quorate-fault-set.1").contains("corrupt\\-responses"));
+    let pages = std::fs::read_dir(person.path("man1")).unwrap().count();
+    assert!(pages > 25, "{pages}");
+    assert_eq!(run.stdout, format!("{pages} pages in man1\n"));
+}
+
+#[test]
 fn the_version_is_told_shortly_and_at_length() {
     let person = Person::new();
     let version = env!("CARGO_PKG_VERSION");
