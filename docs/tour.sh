@@ -10,10 +10,13 @@ work=$(mktemp -d)
 export XDG_CONFIG_HOME=$work/config PATH="$work/bin:$PATH"
 mkdir -p "$work/bin" && ln -s "$binary" "$work/bin/quorate"
 
-dev=
+dev= proxy=
 finish() {
   status=$?
-  if [ -n "$dev" ]; then kill -TERM "$dev" 2>/dev/null || true; wait "$dev" 2>/dev/null || true; fi
+  for process in $proxy $dev; do
+    kill -TERM "$process" 2>/dev/null || true
+    wait "$process" 2>/dev/null || true
+  done
   [ $status -eq 0 ] || { echo "tour: failed" >&2; tail -n 20 "$work/dev.err" "$work/out" "$work/err" 2>/dev/null >&2 || true; }
   rm -rf "$work"
 }
@@ -21,16 +24,26 @@ trap finish EXIT
 
 fail() { echo "tour: $*" >&2; exit 1; }
 
-# step EXIT COMMAND: runs a command of the README, which must end with EXIT.
-step() {
-  local expected=$1 command=$2 got=0
+# placed COMMAND: a command of the README, with this run's ports and folders.
+placed() {
+  local command=$1
   grep -qxF -- "$command" README.md || fail "the README does not have: $command"
   command=${command//PID/${primary_pid:-}}
   command=${command//cluster\//$work/cluster/}
   command=${command// x\// $work/x/}
   command=${command// x / $work/x }
   for i in 0 1 2 3; do command=${command//:740$i/:$((port + i))}; done
-  case $command in "quorate fault "*) command+=" --url http://127.0.0.1:$((port + 100))" ;; esac
+  command=${command//:8400/:$((port + 1000))}
+  case $command in
+    "quorate fault "*) command+=" --url http://127.0.0.1:$((port + 100))" ;;
+    "quorate proxy "*) command+=" --listen 127.0.0.1:$((port + 1000))" ;;
+  esac
+  echo "$command"
+}
+# step EXIT COMMAND: runs a command of the README, which must end with EXIT.
+step() {
+  local expected=$1 command got=0
+  command=$(placed "$2")
   echo "\$ $command"
   bash -c "$command" >"$work/out" 2>"$work/err" || got=$?
   cat "$work/out" "$work/err" | cut -c1-200
@@ -86,6 +99,18 @@ step 0 'quorate audit --policy cluster/policy.txt http://127.0.0.1:7401'
 says out '^audited: .* re-executed, all state roots equal'
 step 0 'quorate bench --target http://127.0.0.1:7401,http://127.0.0.1:7402 --connections 20 --duration 5s --verify'
 says out '^requests +[1-9][0-9]* .*failed 0$'
+
+command=$(placed 'quorate proxy --policy cluster/policy.txt http://127.0.0.1:7400 http://127.0.0.1:7401')
+echo "\$ $command &"
+bash -c "exec $command" >"$work/proxy.out" 2>"$work/proxy.err" &
+proxy=$!
+for _ in $(seq 100); do
+  grep -q '^ready: ' "$work/proxy.out" && break
+  sleep 0.1
+done
+step 0 'curl http://127.0.0.1:8400/kv/greeting'
+says out '^hello$'
+kill -TERM "$proxy" && wait "$proxy" && proxy= || fail "the proxy did not end well"
 
 kill -TERM "$dev" && wait "$dev" && dev= || fail "dev did not end well"
 for i in 0 1 2 3; do

@@ -11,6 +11,7 @@ mod init;
 mod keygen;
 mod man;
 mod policy;
+mod proxy;
 mod restore;
 mod sim;
 mod snapshot;
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Verify(verify::Verify),
     /// Walk a log, check every head, execute every request again
     Audit(audit::Audit),
+    /// Stand before unchanged clients, and pass on verified answers only
+    Proxy(Box<proxy::Proxy>),
     /// Show how a replica is
     Status(status::StatusCommand),
     /// Show how all replicas are, live
@@ -78,6 +81,7 @@ impl Command {
             Self::Curl(command) => command.run(console),
             Self::Verify(command) => command.run(console),
             Self::Audit(command) => command.run(console),
+            Self::Proxy(command) => command.run(console),
             Self::Status(command) => command.run(console),
             Self::Top(command) => command.run(console),
             Self::Snapshot(command) => command.run(console),

@@ -1,7 +1,12 @@
 //! What comes of a request: a proven answer, a refusal, or something that must not be believed.
 
 use crate::{transport::TransportError, url::Endpoint};
-use quorate_proof::{ClientSignatureError, ReceivedResponse, SentRequest, Verdict, VerifyError};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use quorate_proof::{
+    ClientSignatureError, Coverage, ReceivedResponse, SentRequest, Verdict, VerifyError,
+    with_defaults,
+};
+use quorate_types::{Proven, Response};
 use serde::Deserialize;
 use std::time::Duration;
 use thiserror::Error;
@@ -21,6 +26,24 @@ pub struct Answer {
     pub elapsed: Duration,
     /// What was passed over on the way to it: gateways that did not answer, refused, or lied.
     pub passed_over: Vec<(Endpoint, SendError)>,
+}
+
+impl Answer {
+    /// The answer without what no proof covers. `None` for one that did not verify, which no
+    /// [`Client`](crate::Client) gives.
+    #[must_use]
+    pub fn proven(&self) -> Option<Proven> {
+        let coverage = match field(&self.response, "quorate-covers") {
+            Some(covers) => Coverage::parse(covers.trim()).ok()?,
+            None => Coverage::default(),
+        };
+        let ReceivedResponse { status, fields, body } = self.response.clone();
+        let response = with_defaults(Response { status, fields, body }, &coverage);
+        let proof = field(&self.response, "quorate-proof")?.trim();
+        let proof = proof.strip_prefix(':')?.strip_suffix(':')?;
+        let proof = String::from_utf8(STANDARD.decode(proof).ok()?).ok()?;
+        Some(Proven { response, facts: self.verdict.facts, proof })
+    }
 }
 
 /// An answer that a gateway gave by itself: nothing was ordered, nothing is proven.
@@ -108,14 +131,23 @@ impl SendError {
         }
     }
 
-    /// Whether the same request, with the same key, may fare better at another gateway, or later.
-    pub(crate) fn is_passing(&self) -> bool {
+    /// Whether the same gateway may do better with the same request, and the same key, later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unsendable(_) => false,
+            Self::Unsendable(_) | Self::NotVerified(_) => false,
             Self::Transport(error) => error.is_passing(),
             // 409 is another gateway's word for: the same key is still being ordered.
             Self::Refused(refused) => matches!(refused.status, 409 | 429 | 503 | 504),
-            Self::NotVerified(_) => true,
+        }
+    }
+
+    /// Whether no gateway could do anything with the request.
+    pub(crate) fn is_about_request(&self) -> bool {
+        match self {
+            Self::Unsendable(_) => true,
+            Self::Transport(error) => !error.is_passing(),
+            Self::Refused(_) | Self::NotVerified(_) => false,
         }
     }
 }

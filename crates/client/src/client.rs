@@ -108,10 +108,12 @@ impl Client {
     /// Sends a request until a gateway gives a verified answer, or one that makes a further try
     /// useless. All tries have one `Idempotency-Key`, so the request is executed at most once.
     ///
-    /// Gateways are tried in turn: after one that is out of reach, refuses for now (429, 503, 504,
-    /// and 409 while the same key runs) or gives an unproven answer, the next is asked; after all,
-    /// the client waits as long as they asked for (`Retry-After`) and begins again, as long as
-    /// [`Options::deadline`] allows. An answer that does not verify is not asked for twice.
+    /// Gateways are tried in turn: after one that is out of reach, refuses, or gives an unproven
+    /// answer, the next is asked; after all, the client waits as long as they asked for
+    /// (`Retry-After`) and begins again, as long as [`Options::deadline`] allows. A gateway whose
+    /// answer does not verify, or that refuses for good (anything but 409 while the same key runs,
+    /// 429, 503 and 504), is not asked twice; that others are asked even then is because a refusal
+    /// is the word of one.
     ///
     /// # Errors
     /// [`SendError`], of the last gateway that said anything.
@@ -124,15 +126,27 @@ impl Client {
     /// # Errors
     /// [`SendError`].
     pub async fn send_prepared(&self, sent: SentRequest) -> Result<Answer, SendError> {
+        self.ask(&self.endpoints, sent).await.map_err(most_telling)
+    }
+
+    /// As [`Self::send_prepared`], asking these gateways in this order.
+    ///
+    /// # Errors
+    /// What each try came to, in order: never empty unless there is no gateway, or no time.
+    pub async fn ask(
+        &self,
+        endpoints: &[Endpoint],
+        sent: SentRequest,
+    ) -> Result<Answer, Vec<(Endpoint, SendError)>> {
         let start = Instant::now();
         let mut passed_over: Vec<(Endpoint, SendError)> = Vec::new();
-        let mut endpoints = self.endpoints.clone();
+        let mut endpoints = endpoints.to_vec();
         let mut round = Round::default();
         loop {
             for endpoint in endpoints.clone() {
                 let left = self.options.deadline.saturating_sub(start.elapsed());
                 if left.is_zero() {
-                    return Err(most_telling(passed_over));
+                    return Err(passed_over);
                 }
                 let error = match self.attempt(&endpoint, &sent, left).await {
                     Ok((verdict, response)) => {
@@ -149,19 +163,20 @@ impl Client {
                     Err(error) => error,
                 };
                 if !error.is_passing() {
-                    return Err(error);
-                }
-                if matches!(error, SendError::NotVerified(_)) {
                     endpoints.retain(|other| *other != endpoint);
                 }
+                let hopeless = error.is_about_request();
                 round.note(&error);
                 passed_over.push((endpoint, error));
+                if hopeless {
+                    return Err(passed_over);
+                }
             }
             let pause = round.pause(endpoints.len());
             let left = self.options.deadline.saturating_sub(start.elapsed());
             match pause {
                 Some(pause) if pause < left => tokio::time::sleep(pause).await,
-                _ => return Err(most_telling(passed_over)),
+                _ => return Err(passed_over),
             }
         }
     }

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
     header::{
-        ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-        COOKIE, HOST, ORIGIN, UPGRADE,
+        ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH,
+        CONTENT_RANGE, COOKIE, HOST, ORIGIN, UPGRADE,
     },
     request::Parts,
 };
@@ -22,9 +22,39 @@ const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 
+/// Which request fields go on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Passing {
+    /// Those that the exchange covers: all that replicas ever see.
+    Covered,
+    /// All that speak of the request and not of a connection: a relay does not know which further
+    /// ones the service has covered, and the gateways behind it drop the rest.
+    EndToEnd,
+}
+
+/// Fields that end at a relay: of the connection, or its own to write.
+const ENDS_HERE: [&str; 15] = [
+    "connection",
+    "content-digest",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "signature",
+    "signature-input",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// The rules by which this gateway admits requests.
 #[derive(Debug)]
 pub(crate) struct Admission {
+    passing: Passing,
     authorities: Vec<String>,
     coverage: Coverage,
     /// The covered request fields, in the order of coverage.
@@ -42,10 +72,11 @@ pub(crate) struct Draft {
 
 impl Admission {
     /// Rules for a configuration that [`GatewayConfig::check`] accepted.
-    pub(crate) fn new(config: &GatewayConfig) -> Self {
+    pub(crate) fn new(config: &GatewayConfig, passing: Passing) -> Self {
         let authorities = std::iter::once(&config.authority).chain(&config.aliases);
         let names = config.coverage.request_fields();
         Self {
+            passing,
             authorities: authorities.cloned().collect(),
             fields: names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect(),
             coverage: config.coverage.clone(),
@@ -79,7 +110,7 @@ impl Admission {
         check_unsupported(headers)?;
         let target = head.uri.path_and_query().map_or("", |target| target.as_str());
         let (path, query) = split_target(target).ok_or_else(|| target_form("not a plain path"))?;
-        let request = Request {
+        let mut request = Request {
             method: head.method.as_str().to_owned(),
             path: path.to_owned(),
             query: query.to_owned(),
@@ -89,6 +120,9 @@ impl Admission {
             signature: signature(headers)?,
         };
         check_request(&request, &self.coverage).map_err(|fault| refusal_of(&fault))?;
+        if self.passing == Passing::EndToEnd {
+            request.fields.extend(self.further_fields(headers)?);
+        }
         let digest = single(headers, &CONTENT_DIGEST, &codes::FIELD_REPEATED)?.cloned();
         Ok(Draft { request, digest })
     }
@@ -150,6 +184,23 @@ impl Admission {
             }
         }
         Ok(fields)
+    }
+
+    /// What a relay passes on beside the covered fields, line by line.
+    fn further_fields(&self, headers: &HeaderMap) -> Result<Vec<(String, String)>, Refusal> {
+        let connection = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        let named: Vec<&str> =
+            connection.flat_map(|value| value.split(',')).map(|name| name.trim()).collect();
+        let ends_here = |name: &HeaderName| {
+            ENDS_HERE.contains(&name.as_str())
+                || name.as_str().starts_with("quorate-")
+                || self.fields.contains(name)
+                || named.iter().any(|named| name.as_str().eq_ignore_ascii_case(named))
+        };
+        let further = headers.iter().filter(|(name, _)| !ends_here(name));
+        further
+            .map(|(name, value)| Ok((name.as_str().to_owned(), text(name, value)?.to_owned())))
+            .collect()
     }
 }
 

@@ -16,7 +16,7 @@ use http::{
     },
 };
 use quorate_proof::{content_digest, response_content};
-use quorate_types::{Refusal, Response as Answer};
+use quorate_types::{Proven, Refusal, Response as Answer};
 use serde::Serialize;
 use std::{fmt::Write as _, ops::Range};
 
@@ -101,6 +101,34 @@ impl Writer {
         preference: Option<Preference>,
     ) -> Result<(Response<()>, Bytes), Refusal> {
         let Submitted { proven, timing } = submitted;
+        self.certified(proven, Some(timing), method, origin, preference)
+    }
+
+    /// A certified answer of other gateways. It links to no proof, since none lies here, and tells
+    /// no timing, since nobody vouches for it.
+    ///
+    /// # Errors
+    /// As [`Self::proven`].
+    pub(crate) fn relayed(
+        &self,
+        proven: Proven,
+        method: &str,
+        origin: Option<&HeaderValue>,
+        preference: Option<Preference>,
+    ) -> Result<(Response<()>, Bytes), Refusal> {
+        let preference = preference.filter(|&preference| preference != Preference::Link);
+        self.certified(proven, None, method, origin, preference)
+    }
+
+    /// `timing` and the link to the proof stand where the replica is this gateway's own.
+    fn certified(
+        &self,
+        proven: Proven,
+        timing: Option<Timing>,
+        method: &str,
+        origin: Option<&HeaderValue>,
+        preference: Option<Preference>,
+    ) -> Result<(Response<()>, Bytes), Refusal> {
         let digest = content_digest(response_content(method, &proven.response));
         let silent = response_content(method, &proven.response).is_empty();
         let content = if silent { Bytes::new() } else { proven.response.body.clone() };
@@ -121,7 +149,7 @@ impl Writer {
         if inline {
             values.add(QUORATE_PROOF, |out| push_binary(out, "", proven.proof.as_bytes()));
         }
-        if preference != Some(Preference::None) {
+        if timing.is_some() && preference != Some(Preference::None) {
             values.add(LINK, |out| {
                 let _ = write!(
                     out,
@@ -130,7 +158,9 @@ impl Writer {
                 );
             });
         }
-        values.add(SERVER_TIMING, |out| push_timing(out, timing));
+        if let Some(timing) = timing {
+            values.add(SERVER_TIMING, |out| push_timing(out, timing));
+        }
         values.write(headers)?;
         if let Some(preference) = preference {
             headers.insert(PREFERENCE_APPLIED, preference.applied());
@@ -177,6 +207,11 @@ impl Writer {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(caching));
         self.pages.write(headers, origin);
         (response, fetched.body)
+    }
+
+    /// Whether pages of this origin may read answers.
+    pub(crate) fn admits(&self, origin: &HeaderValue) -> bool {
+        self.pages.origins.as_ref().is_none_or(|origins| origins.contains(origin))
     }
 
     /// Leave for a web page to send its request.

@@ -212,6 +212,33 @@ codes! {
          field holds bytes that HTTP forbids. This is a defect of the service.";
     RANDOMNESS = 503 "randomness" retry 1:
         "The operating system gave no random bytes for the salt of the exchange.";
+    ORIGIN_REFUSED = 403 "origin-refused":
+        "A web page of another origin sent this request to a proxy (`quorate proxy`). A proxy on \
+         somebody's own machine must not lend every page that is visited its way to the service: \
+         name the page's origin with --origin, if it is meant to.";
+    GATEWAYS_BUSY = 503 "gateways-busy" retry 1:
+        "None of the gateways behind this proxy takes the request now, or answered it in time: \
+         they are busy, not ready, or still order a request of the same key. Send it again, under \
+         the same Idempotency-Key, so that it takes effect once.";
+    ANSWER_UNVERIFIED = 502 "answer-unverified":
+        "No gateway behind this proxy gave an answer that a quorum stands behind, and at least one \
+         gave an answer without a valid proof, which is not passed on. Somebody lies, changes \
+         answers on the way, or serves another cluster than the proxy's policy is about: the \
+         proxy's log and metrics name the gateway. A request that changes something may have \
+         taken effect.";
+    GATEWAYS_REFUSED = 502 "gateways-refused":
+        "The gateways behind this proxy refused the request for good. Their word is not passed \
+         on as an answer, because no proof covers it and a client could take it for the service's; \
+         the detail names their code.";
+    ANSWER_TOO_OLD = 502 "answer-too-old":
+        "The answer is proven, but was agreed on longer ago than this proxy passes on (--max-age). \
+         It is the first answer to an Idempotency-Key that was used before, or a clock is wrong.";
+    GATEWAYS_SILENT = 504 "gateways-silent":
+        "Connections to the gateways behind this proxy broke, or no answer came in time. The \
+         request may have taken effect or not: send it again under the same Idempotency-Key, and \
+         it takes effect once.";
+    GATEWAYS_UNREACHABLE = 503 "gateways-unreachable" retry 1:
+        "No gateway behind this proxy takes a connection. Nothing was sent.";
     NOT_FOUND = 404 "not-found":
         "There is nothing under this path of /.well-known/quorate/, or not yet: an entry that the \
          log does not have, or a tile that is not complete to this width.";

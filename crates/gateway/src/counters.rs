@@ -67,11 +67,15 @@ impl Counters {
 
     /// Appends all counters in Prometheus' text form.
     pub fn write_metrics(&self, out: &mut String) {
+        self.write_metrics_of("quorate_gateway", out);
+    }
+
+    /// As [`Self::write_metrics`], each name beginning with `of`.
+    pub fn write_metrics_of(&self, of: &str, out: &mut String) {
         let mut one = |name: &str, kind: &str, help: &str, value: u64| {
             let _ = writeln!(
                 out,
-                "# HELP quorate_gateway_{name} {help}\n# TYPE quorate_gateway_{name} {kind}\n\
-                 quorate_gateway_{name} {value}"
+                "# HELP {of}_{name} {help}\n# TYPE {of}_{name} {kind}\n{of}_{name} {value}"
             );
         };
         one("connections", "gauge", "Open connections.", self.connections() as u64);
@@ -82,14 +86,13 @@ impl Counters {
         one("turned_away_total", "counter", "Connections above the limit.", turned_away);
         let _ = writeln!(
             out,
-            "# HELP quorate_gateway_refusals_total Refusals, by code.\n\
-             # TYPE quorate_gateway_refusals_total counter"
+            "# HELP {of}_refusals_total Refusals, by code.\n# TYPE {of}_refusals_total counter"
         );
         let names = codes::ALL.iter().map(|code| code.name).chain(["other"]);
         for (name, count) in names.zip(&self.0.refused) {
             let count = count.load(Relaxed);
             if count > 0 {
-                let _ = writeln!(out, "quorate_gateway_refusals_total{{code=\"{name}\"}} {count}");
+                let _ = writeln!(out, "{of}_refusals_total{{code=\"{name}\"}} {count}");
             }
         }
     }

@@ -11,7 +11,9 @@
 //! | `server`, `line` | the listener's loop; one connection's |
 //! | `guard`, `framing` | what the bytes of HTTP/1 must be, and by when |
 //! | `quota` | how much may be in progress |
-//! | [`gateway`] | from a request's head to its answer |
+//! | `reception` | from a request's head to the whole request, and refusals |
+//! | [`gateway`] | from a request to its answer |
+//! | [`relay`] | the same, where other gateways answer: what `quorate proxy` stands on |
 //! | `admission` | from an HTTP request to the request that is ordered |
 //! | [`backend`] | what the gateway asks of the replica |
 //! | `answer` | from a certified answer, or a refusal, to HTTP |
@@ -34,6 +36,8 @@ pub mod limits;
 mod line;
 pub mod operations;
 mod quota;
+mod reception;
+pub mod relay;
 mod server;
 mod ui;
 mod well_known;
@@ -45,3 +49,4 @@ pub use counters::Counters;
 pub use gateway::Gateway;
 pub use limits::Limits;
 pub use operations::{Fault, OperationsBackend, serve_operations};
+pub use relay::{Relay, Upstream};

@@ -10,11 +10,20 @@
 //! | `log/tile/L/K[.p/W]` | hashes, as C2SP tlog-tiles |
 //! | `log/tile/entries/K[.p/W]` | entries |
 
-use crate::{backend::Fetch, codes};
+use crate::{
+    backend::{Fetch, Fetched},
+    codes,
+};
+use bytes::Bytes;
 use quorate_types::{Index, Refusal};
 
 /// The reserved prefix.
 pub(crate) const PREFIX: &str = "/.well-known/quorate/";
+
+/// What `readyz` says when all is well.
+pub(crate) fn ready() -> Fetched {
+    Fetched { content_type: "text/plain; charset=utf-8", body: Bytes::from_static(b"ready\n") }
+}
 
 /// Something under the prefix.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

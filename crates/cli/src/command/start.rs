@@ -36,7 +36,7 @@ impl Start {
 }
 
 /// Events go to standard error, as many as `QUORATE_LOG` asks for.
-fn log(json: bool) {
+pub(super) fn log(json: bool) {
     let filter = EnvFilter::try_from_env("QUORATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

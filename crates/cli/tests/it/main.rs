@@ -11,6 +11,7 @@ mod faults;
 mod kill_loop;
 mod metrics;
 mod mounts;
+mod proxy;
 mod running;
 mod sim;
 mod top;

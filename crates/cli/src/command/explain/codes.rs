@@ -229,6 +229,22 @@ pub(super) const ALL: &[(&str, &str)] = &[
          policy forget URL`.",
     ),
     (
+        "proxy-url",
+        "A gateway of `quorate proxy` is named by scheme, host and port alone: what a client asks \
+         for is passed on as it is.",
+    ),
+    (
+        "proxy-setting",
+        "A setting of `quorate proxy` cannot work, an alias that is no authority for example. The \
+         message names the value.",
+    ),
+    (
+        "insecure-http",
+        "The address can be reached from other machines, and what is said there in plain HTTP can \
+         be read and changed on the way. Listen on the loopback, use TLS, or say --insecure-http \
+         where something else protects the way.",
+    ),
+    (
         "policy-needed",
         "The command checks proofs and was given no policy to check them by. Name it by --policy \
          or $QUORATE_POLICY.",
