@@ -33,10 +33,10 @@ placed() {
   command=${command// x\// $work/x/}
   command=${command// x / $work/x }
   for i in 0 1 2 3; do command=${command//:740$i/:$((port + i))}; done
-  command=${command//:8400/:$((port + 1000))}
+  command=${command//:8400/:$((port + 300))}
   case $command in
     "quorate fault "*) command+=" --url http://127.0.0.1:$((port + 100))" ;;
-    "quorate proxy "*) command+=" --listen 127.0.0.1:$((port + 1000))" ;;
+    "quorate proxy "*) command+=" --listen 127.0.0.1:$((port + 300))" ;;
   esac
   echo "$command"
 }
