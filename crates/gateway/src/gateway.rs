@@ -9,6 +9,7 @@ use crate::{
     counters::Counters,
     line::{Answers, Line},
     reception::{Answered, Opened, Reception, outlast},
+    tls::Tls,
     well_known::{self, Page},
 };
 use bytes::Bytes;
@@ -52,7 +53,17 @@ impl<B: Backend> Gateway<B> {
     /// Serves HTTP/1.1 and HTTP/2 (with prior knowledge) on a listener until `shutdown` completes;
     /// then no connection is accepted any more, and open requests have a grace period to end.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        self.0.reception.server(self.clone()).serve(listener, shutdown).await;
+        self.0.reception.server(self.clone(), None).serve(listener, shutdown).await;
+    }
+
+    /// As [`Self::serve`], over TLS alone; HTTP/2 where the handshake agrees on it.
+    pub async fn serve_tls(
+        &self,
+        listener: TcpListener,
+        tls: Tls,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        self.0.reception.server(self.clone(), Some(tls)).serve(listener, shutdown).await;
     }
 }
 

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`config`], [`limits`] | whom the gateway serves, and every bound with its default |
 //! | `server`, `line` | the listener's loop; one connection's |
+//! | [`tls`] | the operator's certificate, renewed while the gateway runs |
 //! | `guard`, `framing` | what the bytes of HTTP/1 must be, and by when |
 //! | `quota` | how much may be in progress |
 //! | `reception` | from a request's head to the whole request, and refusals |
@@ -39,6 +40,7 @@ mod quota;
 mod reception;
 pub mod relay;
 mod server;
+pub mod tls;
 mod ui;
 mod well_known;
 
@@ -50,3 +52,4 @@ pub use gateway::Gateway;
 pub use limits::Limits;
 pub use operations::{Fault, OperationsBackend, serve_operations};
 pub use relay::{Relay, Upstream};
+pub use tls::{Tls, TlsError, TlsFiles};

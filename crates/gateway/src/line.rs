@@ -4,6 +4,7 @@ use crate::{
     guard::{Guard, Refused},
     limits::Limits,
     quota::{Connected, ContentBytes, InFlight},
+    tls::Tls,
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -25,7 +26,12 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{net::TcpStream, sync::watch, time::Instant};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::watch,
+    time::Instant,
+};
 
 /// Who answers the requests of a connection.
 pub(crate) trait Answers: Clone + Send + Sync + 'static {
@@ -175,11 +181,37 @@ pub(crate) fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// Serves one connection to its end.
-pub(crate) async fn serve<A: Answers>(
+/// Serves one connection to its end, where there is a certificate behind a handshake that may take
+/// as long as a request's head.
+pub(crate) async fn begin<A: Answers>(
+    tls: Option<Tls>,
     builder: Arc<auto::Builder<TokioExecutor>>,
     answers: A,
     socket: TcpStream,
+    line: Arc<Line>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let Some(tls) = tls else { return serve(builder, answers, socket, line, stop).await };
+    let handshake = tokio::time::timeout(line.limits.header_timeout(), tls.accept(socket));
+    let socket = tokio::select! {
+        shaken = handshake => match shaken {
+            Ok(Ok(socket)) => socket,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a handshake failed");
+                return;
+            }
+            Err(_) => return,
+        },
+        _ = stop.wait_for(|&stop| stop) => return,
+    };
+    serve(builder, answers, socket, line, stop).await;
+}
+
+/// Serves one connection to its end, over whatever carries it.
+async fn serve<A: Answers, S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    builder: Arc<auto::Builder<TokioExecutor>>,
+    answers: A,
+    socket: S,
     line: Arc<Line>,
     mut stop: watch::Receiver<bool>,
 ) {

@@ -95,6 +95,7 @@ pub async fn serve_operations<B: OperationsBackend>(
         limits: Arc::new(limits),
         counters: Counters::new(quota.clone()),
         quota,
+        tls: None,
     };
     server.serve(listener, shutdown).await;
 }

@@ -11,6 +11,7 @@ use crate::{
     line::{Answers, Line, Turn},
     quota::{ContentBytes, Quota},
     server::Server,
+    tls::Tls,
 };
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -64,10 +65,12 @@ impl Reception {
         })
     }
 
-    /// The listener's loop for whoever answers behind this reception.
-    pub(crate) fn server<A: Answers>(&self, answers: A) -> Server<A> {
+    /// The listener's loop for whoever answers behind this reception; without a certificate it
+    /// speaks plain HTTP.
+    pub(crate) fn server<A: Answers>(&self, answers: A, tls: Option<Tls>) -> Server<A> {
         Server {
             answers,
+            tls,
             limits: self.limits.clone(),
             quota: self.quota.clone(),
             counters: self.counters.clone(),

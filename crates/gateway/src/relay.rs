@@ -80,7 +80,7 @@ impl<U: Upstream> Relay<U> {
 
     /// As [`Gateway::serve`](crate::Gateway::serve).
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        self.0.reception.server(self.clone()).serve(listener, shutdown).await;
+        self.0.reception.server(self.clone(), None).serve(listener, shutdown).await;
     }
 }
 

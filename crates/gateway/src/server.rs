@@ -7,6 +7,7 @@ use crate::{
     limits::Limits,
     line::{self, Answers, Line},
     quota::Quota,
+    tls::Tls,
 };
 use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 use tokio::{
@@ -25,6 +26,8 @@ pub(crate) struct Server<A> {
     pub(crate) limits: Arc<Limits>,
     pub(crate) quota: Arc<Quota>,
     pub(crate) counters: Counters,
+    /// Without it the listener speaks plain HTTP.
+    pub(crate) tls: Option<Tls>,
 }
 
 impl<A: Answers> Server<A> {
@@ -49,7 +52,8 @@ impl<A: Answers> Server<A> {
                         let line = Arc::new(Line::new(self.limits.clone(), connected));
                         let answers = self.answers.clone();
                         let (builder, stopped) = (builder.clone(), stopped.clone());
-                        lines.spawn(line::serve(builder, answers, socket, line, stopped));
+                        let tls = self.tls.clone();
+                        lines.spawn(line::begin(tls, builder, answers, socket, line, stopped));
                     }
                     Err(error) => pause_after(&error).await,
                 },
@@ -71,6 +75,9 @@ impl<A: Answers> Server<A> {
     /// Says why, as far as the socket takes it at once, and closes.
     fn turn_away(&self, socket: &TcpStream) {
         self.counters.count_turned_away();
+        if self.tls.is_some() {
+            return; // A handshake would cost what there is too little of.
+        }
         let refusal = codes::TOO_MANY_CONNECTIONS.refusal("too many connections are open");
         let (response, body) = problem(&refusal);
         let mut text = format!("HTTP/1.1 {}\r\n", response.status());

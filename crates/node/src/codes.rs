@@ -69,6 +69,22 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     ("key-not-listed", "The private keys are not those whose public halves the members list."),
     ("key-unusable", "The TLS key cannot be used."),
+    (
+        "tls-unreadable",
+        "The gateway's certificate or its key cannot be read. While the replica runs, the \
+         certificate that it has stays in use.",
+    ),
+    (
+        "tls-malformed",
+        "The gateway's certificate or its key is not PEM, or does not hold what it should. While \
+         the replica runs, the certificate that it has stays in use.",
+    ),
+    (
+        "tls-unusable",
+        "The gateway's certificate and key are not made for each other, or are of a kind that \
+         cannot be used. During a renewal that replaces one file after the other this is said \
+         once, and passes; while the replica runs, the certificate that it has stays in use.",
+    ),
     ("port-in-use", "Another process listens on the port. Stop it, or choose another port."),
     (
         "listen",

@@ -6,7 +6,7 @@
 //! checks any of that again.
 
 use crate::member::{Member, MemberFile, parse_members};
-use quorate_gateway::Limits;
+use quorate_gateway::{Limits, TlsFiles};
 use quorate_ledger::Owner;
 use quorate_proof::{Origin, Policy, flat_policy};
 use quorate_types::{Chain, Committee, CommitteeError, FaultModel, ReplicaId};
@@ -56,6 +56,10 @@ pub struct ConfigFile {
     pub data: PathBuf,
     /// Where this replica listens.
     pub listen: Listen,
+    /// The gateway's certificate. Without it the gateway speaks plain HTTP, which `quorate start`
+    /// refuses beyond the loopback unless it is told `--insecure-http`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsTable>,
     /// How requests are ordered.
     #[serde(default, skip_serializing_if = "is_default")]
     pub ordering: Ordering,
@@ -79,6 +83,18 @@ pub struct Listen {
     pub operations: SocketAddr,
     /// Links from the other replicas.
     pub replica: SocketAddr,
+}
+
+/// The operator's certificate, of any authority. Both files are looked at every two seconds: what
+/// is renewed is used from the next connection on, and what cannot be used is refused with a
+/// warning while the old certificate stays.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsTable {
+    /// The certificate and those that lead from it to its authority, in PEM; relative to this file.
+    pub certificate: PathBuf,
+    /// Its private key, in PEM; relative to this file. Not one of the replica's own keys.
+    pub key: PathBuf,
 }
 
 /// How requests are ordered. The same at all members.
@@ -375,6 +391,20 @@ impl Config {
     #[must_use]
     pub fn keys(&self) -> PathBuf {
         self.folder.join(&self.file.keys)
+    }
+
+    /// Where the gateway's certificate lies, if it has one.
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsFiles> {
+        let TlsTable { certificate, key } = self.file.tls.as_ref()?;
+        let (certificate, key) = (self.folder.join(certificate), self.folder.join(key));
+        Some(TlsFiles { certificate, key })
+    }
+
+    /// Whether clients reach the gateway from elsewhere by plain HTTP.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        self.file.tls.is_none() && !self.file.listen.gateway.ip().is_loopback()
     }
 
     /// The folder of the data.

@@ -205,6 +205,7 @@ fn files(
         keys: "keys".into(),
         data: "data".into(),
         listen: listen(plan.port + replica, host),
+        tls: None,
         ordering: Ordering {
             window: Ordering::default().window.min(config::window_max(plan.replicas)),
             ..Ordering::default()

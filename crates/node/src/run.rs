@@ -21,7 +21,7 @@ use crate::{
     standing::Standing,
 };
 use quorate_crypto::{Domain, KeyLock, ReplicaKeys, Verifier};
-use quorate_gateway::{Gateway, GatewayConfig, serve_operations};
+use quorate_gateway::{Gateway, GatewayConfig, Tls, serve_operations};
 use quorate_proof::Coverage;
 use quorate_protocol::pbft::{self, Pbft, PbftConfig};
 use quorate_replica::{Message, Recovered, Replica, message::Sync};
@@ -50,6 +50,9 @@ type Exchanged = Message<pbft::Message<Batch>>;
 
 /// How long the gateway may take to end beyond its own grace, and the driver to write what waits.
 const LAST_WORDS: Duration = Duration::from_millis(1_500);
+
+/// How often the certificate's files are looked at.
+const CERTIFICATE_PERIOD: Duration = Duration::from_secs(2);
 
 /// How a replica is run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -144,6 +147,8 @@ impl Running {
     ) -> Result<Self, RunError> {
         let (keys, lock) = load_keys(&config)?;
         let listen = config.file().listen;
+        let tls = config.tls().map(Tls::load).transpose();
+        let tls = tls.map_err(|error| RunError::new(error.code(), error))?;
         let gateway_listener = bind(listen.gateway).await?;
         let operations_listener = bind(listen.operations).await?;
         let replica_listener = bind(listen.replica).await?;
@@ -158,12 +163,20 @@ impl Running {
         let gateway = Gateway::new(&gateway_config, node.clone())
             .map_err(|error| RunError::new("config-value", error))?;
         node.count(gateway.counters());
+        if let Some(tls) = &tls {
+            tokio::spawn(tls.clone().watch(CERTIFICATE_PERIOD));
+        }
         let limits = config.file().limits.clone();
         let grace = limits.shutdown_grace();
         let operations =
             serve_operations(operations_listener, limits, node, until(stopped.clone()));
         let serving = [
-            tokio::spawn(async move { gateway.serve(gateway_listener, until(stopped)).await }),
+            tokio::spawn(async move {
+                match tls {
+                    Some(tls) => gateway.serve_tls(gateway_listener, tls, until(stopped)).await,
+                    None => gateway.serve(gateway_listener, until(stopped)).await,
+                }
+            }),
             tokio::spawn(operations),
         ];
         info!(replica = %config.me(), gateway = %listen.gateway, "running");

@@ -16,6 +16,10 @@ pub(crate) struct Start {
     /// The replica's quorate.toml
     #[arg(long)]
     config: PathBuf,
+    /// Serve clients from elsewhere by plain HTTP: for a gateway behind a front end that does TLS,
+    /// or on a network that is trusted
+    #[arg(long)]
+    insecure_http: bool,
     /// End when standard input ends, and with the process that started this one
     #[arg(long, hide = true)]
     with_parent: bool,
@@ -26,6 +30,16 @@ impl Start {
     pub(crate) fn run(self, console: &Console) -> Result<Exit, Failure> {
         let config =
             Config::load(&self.config).map_err(|error| Failure::config(&self.config, &error))?;
+        if config.is_exposed() && !self.insecure_http {
+            let message = format!(
+                "the gateway of {} can be reached from elsewhere, without TLS",
+                self.config.display()
+            );
+            return Err(Failure::usage("insecure-http", message).hint(
+                "name a certificate in [tls], listen on the loopback, or say --insecure-http where \
+                 something else protects the way",
+            ));
+        }
         log(console.is_json());
         let options = RunOptions { with_parent: self.with_parent };
         match quorate_node::run(config, &options) {

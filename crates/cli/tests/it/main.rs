@@ -14,5 +14,6 @@ mod mounts;
 mod proxy;
 mod running;
 mod sim;
+mod tls;
 mod top;
 mod verify;

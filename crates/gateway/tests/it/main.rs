@@ -12,6 +12,7 @@ mod operations;
 #[expect(dead_code, reason = "the proof room's tests use more of it")]
 #[path = "../../../proof/tests/it/sealed.rs"]
 mod sealed;
+mod tls;
 mod verifiers;
 mod versions;
 mod well_known;

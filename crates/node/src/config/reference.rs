@@ -53,6 +53,7 @@ fn sections() -> Vec<Section> {
     vec![
         section(CONFIG, "ConfigFile", "Top level", toml::from_str(root).unwrap()),
         section(CONFIG, "Listen", "`[listen]`", none()),
+        section(CONFIG, "TlsTable", "`[tls]`", none()),
         section(
             CONFIG,
             "Ordering",

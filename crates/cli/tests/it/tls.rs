@@ -1,0 +1,124 @@
+//! Gateways that others than this machine reach: by TLS, or not without a word.
+
+use crate::{
+    binary::Person,
+    running::{Dev, free_ports, wait_for},
+};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, Stream,
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// A file of self-signed certificates of `dev.localhost`.
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../gateway/testdata/tls").join(name)
+}
+
+fn certificate(name: &str) -> CertificateDer<'static> {
+    CertificateDer::from_pem_file(fixture(&format!("{name}.pem"))).unwrap()
+}
+
+/// The certificate that a gateway shows, and what it serves as the policy.
+fn shown(address: SocketAddr) -> (&'static str, String) {
+    let mut roots = RootCertStore::empty();
+    for name in ["one", "two"] {
+        roots.add(certificate(name)).unwrap();
+    }
+    let config = ClientConfig::builder_with_provider(ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("dev.localhost").unwrap();
+    let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut stream = Stream::new(&mut connection, &mut socket);
+    let request = "GET /.well-known/quorate/policy HTTP/1.1\r\nHost: dev.localhost\r\n\
+                   Connection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let chain = connection.peer_certificates().unwrap();
+    let name = ["one", "two"].into_iter().find(|name| chain[0] == certificate(name)).unwrap();
+    (name, answer)
+}
+
+/// Changes the configuration of a replica that `init` made in `c`.
+fn edit(person: &Person, change: impl FnOnce(&mut toml::Table)) {
+    let path = person.path("c/r0/quorate.toml");
+    let mut config: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
+    change(&mut config);
+    fs::write(&path, config.to_string()).unwrap();
+}
+
+fn use_certificate(config: &mut toml::Table) {
+    let table: toml::Table = "certificate = \"cert.pem\"\nkey = \"cert.key.pem\"".parse().unwrap();
+    config.insert("tls".into(), table.into());
+}
+
+fn initialised() -> (Person, u16) {
+    let (person, base) = (Person::new(), free_ports());
+    person.run(&["init", "--dir", "c", "--port", &base.to_string()]).exits(0);
+    (person, base)
+}
+
+#[test]
+fn plain_http_beyond_the_loopback_is_refused_unless_it_is_asked_for() {
+    let (person, base) = initialised();
+    let config = person.path("c/r0/quorate.toml");
+    edit(&person, |config| {
+        let listen = config["listen"].as_table_mut().unwrap();
+        listen.insert("gateway".into(), format!("0.0.0.0:{base}").into());
+    });
+    let run = person.run(&["start", "--config", &config]).fails(2, "insecure-http");
+    assert!(run.stderr.contains("--insecure-http"), "{run:?}");
+    // With TLS, or told so, it gets as far as to look at the certificate.
+    edit(&person, use_certificate);
+    person.run(&["start", "--config", &config]).fails(1, "tls-unreadable");
+    fs::copy(fixture("one.pem"), person.path("c/r0/cert.pem")).unwrap();
+    fs::copy(fixture("two.key.pem"), person.path("c/r0/cert.key.pem")).unwrap();
+    person.run(&["start", "--config", &config]).fails(1, "tls-unusable");
+    edit(&person, |config| {
+        config.remove("tls");
+        // Taken before anything else that could keep the replica from starting.
+        config.insert("keys".into(), "nowhere".into());
+    });
+    person.run(&["start", "--config", &config]).fails(2, "insecure-http");
+    person.run(&["start", "--insecure-http", "--config", &config]).fails(1, "key-missing");
+}
+
+#[test]
+fn a_gateway_serves_tls_by_the_operators_certificate_and_takes_up_a_new_one() {
+    let (person, base) = initialised();
+    edit(&person, use_certificate);
+    let renew = |name: &str| {
+        let key = fixture(&format!("{name}.key.pem"));
+        fs::copy(fixture(&format!("{name}.pem")), person.path("c/r0/cert.pem")).unwrap();
+        fs::copy(key, person.path("c/r0/cert.key.pem")).unwrap();
+    };
+    renew("one");
+    let mut dev = Dev::start(&person, &["--dir", "c"]);
+    dev.event("ready");
+    let address = SocketAddr::from(([127, 0, 0, 1], base));
+    let (name, answer) = shown(address);
+    assert_eq!(name, "one");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("log dev.localhost/quorate/"), "{answer}");
+    fs::write(person.path("c/r0/cert.pem"), "broken").unwrap();
+    let log = || fs::read_to_string(person.path("c/r0/replica.log")).unwrap_or_default();
+    wait_for("the broken certificate to be noticed", || log().contains("tls-malformed"));
+    assert_eq!(shown(address).0, "one");
+    renew("two");
+    wait_for("the new certificate to be shown", || shown(address).0 == "two");
+    assert_eq!(dev.stop(), Some(0));
+}
