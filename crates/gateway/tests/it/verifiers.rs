@@ -6,27 +6,15 @@
 
 use crate::{
     example::{POLICY, REQUEST, RESPONSE, judge},
-    sealed::{Draft, field},
+    sealed::{Draft, Files, field, files},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use quorate_proof::{Coverage, write_request, write_response};
+use quorate_proof::Coverage;
 use serde_json::{Value, json};
 use std::{
     io::Write as _,
     process::{Command, Stdio},
 };
-
-/// A policy, a request and a response, as files.
-type Files = [Vec<u8>; 3];
-
-fn files(draft: Draft) -> Files {
-    let sealed = draft.seal();
-    [
-        sealed.policy.clone().into_bytes(),
-        write_request(&sealed.sent, "127.0.0.1:7400"),
-        write_response(&sealed.received, &sealed.sent.method),
-    ]
-}
 
 /// The worked example, and exchanges with much of what one can have.
 fn exchanges() -> Vec<Files> {

@@ -6,6 +6,7 @@ use quorate_proof::{
     Coverage, Entry, EntryKind, Frontier, Origin, Policy, ReceivedResponse, SentRequest, Strict,
     Verdict, VerifierKey, cosignature_message, digest_value, exchange_base, exchange_digest,
     flat_policy, head_text, leaf_hash, proof_text, salt_value, verify, with_defaults,
+    write_request, write_response,
 };
 use quorate_types::{
     Digest, Epoch, Head, Index, PublicKey, Request, Response, Salt, Signature, UnixMillis,
@@ -227,4 +228,16 @@ impl Sealed {
 #[test]
 fn what_a_quorum_sealed_is_verified() {
     assert_eq!(Sealed::default().outcome(), Ok(3));
+}
+
+/// A policy, a request and a response, as files.
+pub(crate) type Files = [Vec<u8>; 3];
+
+pub(crate) fn files(draft: Draft) -> Files {
+    let sealed = draft.seal();
+    [
+        sealed.policy.clone().into_bytes(),
+        write_request(&sealed.sent, "127.0.0.1:7400"),
+        write_response(&sealed.received, &sealed.sent.method),
+    ]
 }

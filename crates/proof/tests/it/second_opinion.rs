@@ -5,14 +5,13 @@
 
 use crate::{
     example::{POLICY, PROOF, REQUEST, RESPONSE, judge},
-    sealed::{Draft, field, public, request},
+    sealed::{Draft, Files, field, files, public, request},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::SigningKey;
 use quorate_proof::{
     Coverage, Frontier, KeyKind, Policy, TlogProof, VerifierKey, exchange_base, leaf_hash,
-    node_hash, parse_signature, signature_base, signature_params, with_defaults, write_request,
-    write_response,
+    node_hash, parse_signature, signature_base, signature_params, with_defaults,
 };
 use quorate_types::{Digest, Request, Response};
 use serde_json::{Value, json};
@@ -48,18 +47,6 @@ fn ask(script: &str, package: &str, cases: &[Value]) -> Option<Vec<Value>> {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(answers.len(), cases.len());
     Some(answers)
-}
-
-/// A policy, a request and a response, as files.
-type Files = [Vec<u8>; 3];
-
-fn files(draft: Draft) -> Files {
-    let sealed = draft.seal();
-    [
-        sealed.policy.clone().into_bytes(),
-        write_request(&sealed.sent, "127.0.0.1:7400"),
-        write_response(&sealed.received, &sealed.sent.method),
-    ]
 }
 
 /// The worked example, and exchanges with everything that one can have.
