@@ -13,7 +13,7 @@ use crate::{
 };
 use quorate_protocol::{self as protocol, Accusation, Protocol, To};
 use quorate_types::{
-    Asked, Batch, Index, Refusal, Rejoin, ReplicaId, Request, Time,
+    Asked, Batch, Index, Refusal, Rejoin, ReplicaId, Request, Slot, Time,
     bug::{Bug, seeded},
 };
 
@@ -137,7 +137,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     }
 
     pub(crate) fn arm_patience(&mut self, out: &mut Effects<P>) {
-        let expects = !self.batcher.is_empty() || !self.offers.is_empty();
+        let fills = self.fill > self.executed();
+        let expects = fills || !self.batcher.is_empty() || !self.offers.is_empty();
         if expects && !self.patience_armed {
             self.patience_armed = true;
             let after = Some(self.config.limits.patience / 4);
@@ -166,6 +167,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             }
             ignored |= waited >= patience;
         }
+        ignored |= self.unfilled_since(at.now).is_some_and(|since| waited(since) >= patience);
         for offer in self.offers.values_mut() {
             let waited = waited(offer.since);
             if waited >= patience / 2 && !offer.passed_on {
@@ -181,6 +183,18 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         if ignored && primary != self.config.me {
             self.drive(at, protocol::Input::Suspect, out);
         }
+    }
+
+    /// Since when the primary owes the same slot to who rejoins.
+    fn unfilled_since(&mut self, now: Time) -> Option<Time> {
+        let executed = self.executed();
+        let mut owed = (executed.next().0..=self.fill.0).map(Slot);
+        let first = owed.find(|slot| !self.decided.contains_key(slot));
+        self.unfilled = first.map(|first| match self.unfilled {
+            Some((known, since)) if known == first => (known, since),
+            _ => (first, now),
+        });
+        self.unfilled.map(|(_, since)| since)
     }
 
     /// A link broke or came back. What the primary owes us when its link breaks goes to all.

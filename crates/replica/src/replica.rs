@@ -90,6 +90,8 @@ pub struct Replica<P: Protocol<Command = Batch>> {
     pub(crate) decided: BTreeMap<Slot, Option<Arc<Batch>>>,
     /// The slot through which no-ops are to be ordered, so that a replica can rejoin.
     pub(crate) fill: Slot,
+    /// The first slot that the primary owes for that, and since when it is the first.
+    pub(crate) unfilled: Option<(Slot, Time)>,
     /// The nonce of each replica's last ordered rejoin: a repeated offer is not ordered again.
     pub(crate) rejoined: BTreeMap<ReplicaId, Digest>,
     /// Replicas that lost their disks and wait to be ordered back in.
@@ -165,6 +167,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             engine_at: Slot(0),
             decided: BTreeMap::new(),
             fill: Slot(0),
+            unfilled: None,
             rejoined: BTreeMap::new(),
             offers: BTreeMap::new(),
             served: BTreeMap::new(),

@@ -1,13 +1,14 @@
 //! What a replica does with requests while the primary owes it their order.
 
 use super::*;
-use crate::{Effect, Input, Message, Recovered, Replica, Submission, Ticket};
+use crate::{Effect, Input, Message, Recovered, Replica, Submission, Ticket, Timer};
 use quorate_crypto::{Inbound, VoteSigner, verify_batch};
 use quorate_protocol::{
     To,
     pbft::{Pbft, PbftConfig},
 };
-use quorate_types::Time;
+use quorate_types::{Slot, Time};
+use std::time::Duration;
 
 type Engine = Pbft<Batch>;
 type Effects = Vec<Effect<Engine>>;
@@ -89,4 +90,28 @@ fn what_waits_goes_to_all_when_the_link_to_the_primary_breaks() {
     let mut replica = started();
     submit(&mut replica, 1);
     assert_eq!(link(&mut replica, 0, false), [To::All]);
+}
+
+/// What a replica says when its patience is asked for, in milliseconds after it entered the view.
+fn impatient(replica: &mut Replica<Engine>, ms: u64) -> bool {
+    let mut effects = Effects::new();
+    let now = Time(1).plus(Duration::from_millis(ms));
+    replica.handle(now, GENESIS, Input::Timer(Timer::Patience), &mut effects);
+    let engine = |effect: &Effect<Engine>| {
+        matches!(effect, Effect::Send { to: To::All, message: Message::Engine(_) })
+    };
+    effects.iter().any(engine)
+}
+
+#[test]
+fn rule_28a_a_primary_that_orders_no_no_ops_for_who_rejoins_is_suspected() {
+    let patience = u64::try_from(config().limits.patience.as_millis()).unwrap();
+    let mut replica = started();
+    assert!(!impatient(&mut replica, 2 * patience), "it owes nothing");
+    replica.fill = Slot(3);
+    assert!(!impatient(&mut replica, 3 * patience), "it has just begun to owe them");
+    replica.decided.insert(Slot(1), None);
+    assert!(!impatient(&mut replica, 4 * patience), "it goes on: slot 2 comes next");
+    assert!(!impatient(&mut replica, 5 * patience - 1));
+    assert!(impatient(&mut replica, 5 * patience));
 }
