@@ -248,7 +248,7 @@ pub enum ConfigError {
     #[error("unknown engine {0:?}; this build has: pbft")]
     UnknownEngine(String),
     /// The service is unknown.
-    #[error("unknown service {0:?}; this build has: kv")]
+    #[error("unknown service {0:?}; this build has: {}", quorate_service::BUILTIN.join(", "))]
     UnknownService(String),
     /// Development features under a name that is not for development.
     #[error("development = true under the name {0:?}, which does not end in .localhost")]

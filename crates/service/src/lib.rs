@@ -13,6 +13,7 @@
 //! | [`page`] | a piece of the map that proves itself against the root, for state transfer |
 //! | `trie`, `hash` | how the map is laid out, and what its root is the hash of |
 //! | [`kv`] | the built-in key-value service |
+//! | [`cart`] | the built-in shopping cart |
 //!
 //! ```
 //! use quorate_service::{Context, Service};
@@ -27,6 +28,7 @@
 //! }
 //! ```
 
+pub mod cart;
 pub mod context;
 mod hash;
 pub mod kv;
@@ -35,6 +37,7 @@ pub mod rng;
 pub mod state;
 mod trie;
 
+pub use cart::Cart;
 pub use context::Context;
 pub use kv::Kv;
 pub use page::{Cursor, Next, Page};
@@ -74,10 +77,14 @@ impl<S: Service + ?Sized> Service for Box<S> {
     }
 }
 
-/// The built-in service of that name (`kv`), if there is one.
+/// The names of the built-in services.
+pub const BUILTIN: [&str; 2] = ["cart", "kv"];
+
+/// The built-in service of that name, one of [`BUILTIN`].
 #[must_use]
 pub fn builtin(name: &str) -> Option<Box<dyn Service>> {
     match name {
+        "cart" => Some(Box::new(Cart)),
         "kv" => Some(Box::new(Kv)),
         _ => None,
     }

@@ -33,7 +33,7 @@ impl Version {
             target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
             profile: if cfg!(debug_assertions) { "debug" } else { "release" },
             engines: &["pbft"],
-            services: &["kv"],
+            services: &quorate_service::BUILTIN,
             formats: &[
                 "quorate-exchange/1",
                 "c2sp.org/tlog-proof@v1",

@@ -292,7 +292,7 @@ fn a_stored_value_that_is_not_one_is_read_as_none() {
 fn the_service_is_found_by_its_name() {
     let mut kv = Drive::new(builtin("kv").unwrap());
     assert_eq!(kv.ask("PUT", "/kv/a", "").status, 201);
-    for name in ["", "KV", "cart", "http://127.0.0.1:1"] {
+    for name in ["", "KV", "Cart", "http://127.0.0.1:1"] {
         assert!(builtin(name).is_none(), "{name}");
     }
 }

@@ -1,5 +1,6 @@
-//! The service room from outside: the map, its chunks, the key-value service, the example.
+//! The service room from outside: the map, its chunks, the built-in services, the example.
 
+mod cart;
 mod chunks;
 mod drive;
 mod example;

@@ -368,6 +368,23 @@ pub(super) const ALL: &[(&str, &str)] = &[
         "The content of a compare-and-set is not {\"expect\": .., \"set\": ..}, each a text or \
          null, and nothing else.",
     ),
+    (
+        "no-session",
+        "No open session of the shopping cart has this id: it was closed, or never opened.",
+    ),
+    ("no-item", "The shop has no item of this name; `GET /cart/items` lists what there is."),
+    (
+        "cart-malformed",
+        "The content of a request to add something is not {\"item\": NAME, \"quantity\": N}, with N \
+         from 1 to 1000000, and nothing else.",
+    ),
+    ("cart-empty", "There is nothing in the cart that could be ordered."),
+    ("cart-full", "A cart holds at most 1000000 of an item."),
+    (
+        "out-of-stock",
+        "There is less left of an item than the cart holds. Nothing was ordered, and the cart is as it \
+         was.",
+    ),
     // The client's way to a gateway.
     (
         "url-scheme",
