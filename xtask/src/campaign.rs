@@ -24,7 +24,7 @@ const CORE: [&str; 8] =
 const SEEDS_AT_ONCE: u64 = 5_000;
 
 /// The names that `--mix` takes.
-const KINDS: [&str; 5] = ["swarm", "twins", "disks", "kill", "fuzz"];
+const KINDS: [&str; 6] = ["swarm", "twins", "disks", "copies", "kill", "fuzz"];
 
 struct Campaign {
     hours: f64,
@@ -40,7 +40,7 @@ struct Tally {
     failures: u64,
 }
 
-/// Runs `cargo xtask campaign --hours H --mix swarm,twins,disks,kill,fuzz`.
+/// Runs `cargo xtask campaign --hours H --mix swarm,twins,disks,copies,kill,fuzz`.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let campaign = match Campaign::parse(arguments) {
         Ok(campaign) => campaign,

@@ -34,7 +34,7 @@ pub use keys::{KeyError, PublicKeys, ReplicaKeys, Role, SecretKey};
 pub use lock::KeyLock;
 pub use mac::MacKeyring;
 pub use recent::Recent;
-pub use request_claims::{rejoin_claims, rejoin_statement};
+pub use request_claims::{rejoin_claims, rejoin_statement, report_statement};
 pub use signer::{CosignKeys, Cosigner, VoteSigner};
 pub use verifier::{Fault, Verifier, VerifierError};
 pub use verify::{Delivery, Forged, Inbound, Verified, verify_batch, verify_one};

@@ -1,9 +1,9 @@
-//! What requests, batches and rejoins claim: clients' signatures, and replicas' reports.
+//! What requests, batches, rejoins and reports claim: clients' signatures, and replicas' words.
 
 use crate::{Claim, Claims, Domain};
 use quorate_proof::signature_base;
 use quorate_types::{
-    Batch, Digest, Item, Rejoin, RejoinReport, ReplicaId, Request,
+    Batch, Digest, Item, Rejoin, RejoinReport, ReplicaId, Report, Request, Slot,
     bug::{Bug, seeded},
 };
 use std::sync::Arc;
@@ -49,6 +49,9 @@ impl Claims for Batch {
             match item {
                 Item::Request(asked) => asked.request.claims(domain, out),
                 Item::Rejoin(rejoin) => rejoin.claims(domain, out),
+                Item::Outcome(outcome) => {
+                    outcome.reports.iter().for_each(|report| report.claims(domain, out));
+                }
             }
         }
     }
@@ -64,6 +67,26 @@ impl Claims for Rejoin {
             out.extend(rejoin_claims(domain, &self.nonce, self.replica, report));
         }
     }
+}
+
+impl Claims for Report {
+    fn signer(&self) -> Option<ReplicaId> {
+        Some(self.reporter)
+    }
+
+    fn claims(&self, domain: &Domain, out: &mut Vec<Claim>) {
+        out.push(Claim::Vote {
+            signer: self.reporter,
+            bytes: report_statement(domain, self.slot, &self.answers),
+            signature: self.signature,
+        });
+    }
+}
+
+/// The bytes that a report on a copy's answers signs.
+#[must_use]
+pub fn report_statement(domain: &Domain, slot: Slot, answers: &[Option<Digest>]) -> Vec<u8> {
+    domain.statement("quorate-copy-report/1", &(slot, answers))
 }
 
 /// What a report claims to a rejoining replica's nonce (rule 28a): its own word, and a certificate.

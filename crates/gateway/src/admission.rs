@@ -3,7 +3,7 @@
 //! Nothing is repaired on the way. The target is taken byte for byte; a covered field keeps its
 //! value but for outer blanks; whatever no exchange covers is left out.
 
-use crate::{codes, codes::Code, config::GatewayConfig, framing};
+use crate::{codes, codes::Code, config::GatewayConfig, framing, own_paths::leads_to};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
@@ -59,6 +59,7 @@ pub(crate) struct Admission {
     coverage: Coverage,
     /// The covered request fields, in the order of coverage.
     fields: Vec<HeaderName>,
+    own_paths: Vec<String>,
     head_bytes_max: usize,
     header_lines_max: usize,
 }
@@ -80,6 +81,7 @@ impl Admission {
             authorities: authorities.cloned().collect(),
             fields: names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect(),
             coverage: config.coverage.clone(),
+            own_paths: config.own_paths.clone(),
             head_bytes_max: config.limits.head_bytes_max,
             header_lines_max: config.limits.header_lines_max,
         }
@@ -110,6 +112,10 @@ impl Admission {
         check_unsupported(headers)?;
         let target = head.uri.path_and_query().map_or("", |target| target.as_str());
         let (path, query) = split_target(target).ok_or_else(|| target_form("not a plain path"))?;
+        if leads_to(&self.own_paths, path) {
+            let detail = "the path is the replicas' own way to their copies of the service";
+            return Err(codes::COPY_OWN_PATH.refusal(detail));
+        }
         let mut request = Request {
             method: head.method.as_str().to_owned(),
             path: path.to_owned(),

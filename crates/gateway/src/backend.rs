@@ -120,8 +120,12 @@ pub struct Status {
     pub peers: Vec<Peer>,
     /// The newest certified head.
     pub last_head: Option<LastHead>,
-    /// Replicas that signed something wrong, with the evidence.
+    /// Replicas that signed something wrong, with the evidence, and those whose copies of the
+    /// service answered otherwise than was agreed on, or not at all.
     pub divergent: Vec<Divergent>,
+    /// This replica's copy of the service, where that runs outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<CopyStatus>,
     /// The version of the software.
     pub version: String,
     /// This replica's operations listener, as a URL.
@@ -148,6 +152,17 @@ pub struct LastHead {
     pub root: String,
     /// The agreed time, in Unix milliseconds.
     pub time: u64,
+}
+
+/// A replica's copy of a service that runs outside.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CopyStatus {
+    /// Where it is.
+    pub url: String,
+    /// `in-step`, `restoring` or `fenced`.
+    pub standing: String,
+    /// The place of the log before which it executed every request; none while it is fenced.
+    pub next: Option<u64>,
 }
 
 /// A replica that provably diverged.

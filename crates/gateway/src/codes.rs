@@ -207,6 +207,22 @@ codes! {
     RESPONSE_NOT_COVERABLE = 500 "response-not-coverable":
         "The service gave a response that no proof can cover: repeated or malformed fields, or more \
          than an exchange holds. A defect of the service. This answer is ordered and proven.";
+    COPIES_DISAGREE = 502 "copies-disagree":
+        "The service runs in copies, one beside each replica. They executed the request, and no \
+         answer was given by enough of them to be believed: the service is not deterministic \
+         (`quorate doctor determinism` finds where), or its copies are not in the same state. This \
+         answer is ordered and proven; the same Idempotency-Key gets it again.";
+    COPIES_SILENT = 502 "copies-silent":
+        "The service runs in copies, one beside each replica, and too few of them answered in time. \
+         The request counts as not executed: a copy that executed it all the same is restored. \
+         This answer is ordered and proven; ask again under another Idempotency-Key.";
+    COPY_UNCOVERABLE = 502 "copy-uncoverable":
+        "The copies of the service gave an answer that no proof can cover: malformed fields, an \
+         interim status, or the words of one of Quorate's own answers. A defect of the service. \
+         This answer is ordered and proven.";
+    COPY_TOO_LARGE = 502 "copy-too-large":
+        "The copies of the service gave an answer that is longer than `limits.body_bytes_max`, or \
+         those of one slot took more than 8 MiB together. This answer is ordered and proven.";
     ANSWER_MALFORMED = 503 "answer-malformed":
         "The service's answer was ordered and proven, but cannot be written as an HTTP response: a \
          field holds bytes that HTTP forbids. This is a defect of the service.";
@@ -251,6 +267,9 @@ codes! {
     EXCHANGE_RESTRICTED = 403 "exchange-restricted":
         "Exchanges hold what clients sent and got. The operator shows them to named callers only; \
          the public log stays readable for everyone.";
+    COPY_OWN_PATH = 403 "copy-own-path":
+        "The path is the replicas' own way to their copies of the service (`reset_url` in the \
+         configuration). No client's request reaches it.";
     FAULTS_REFUSED = 403 "faults-refused":
         "Faults can be injected in development clusters only, and never by a web page.";
     FAULT_MALFORMED = 400 "fault-malformed":

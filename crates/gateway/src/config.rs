@@ -14,6 +14,8 @@ pub struct GatewayConfig {
     pub aliases: Vec<String>,
     /// The service's own extra fields.
     pub coverage: Coverage,
+    /// Paths of the service that are the replica's own: 403 for every client.
+    pub own_paths: Vec<String>,
     /// Web origins whose pages may read answers. `*`, the default, is all of them: a page gets
     /// nothing that another client would not get, and no cookies go with its requests.
     pub cors_origins: Vec<String>,
@@ -41,6 +43,7 @@ impl GatewayConfig {
             authority: authority.into(),
             aliases: Vec::new(),
             coverage: Coverage::default(),
+            own_paths: Vec::new(),
             cors_origins: vec!["*".to_owned()],
             limits: Limits::default(),
         }

@@ -15,6 +15,7 @@
 //! | `reception` | from a request's head to the whole request, and refusals |
 //! | [`gateway`] | from a request to its answer |
 //! | [`relay`] | the same, where other gateways answer: what `quorate proxy` stands on |
+//! | `own_paths` | paths of a service that no client reaches |
 //! | `admission` | from an HTTP request to the request that is ordered |
 //! | [`backend`] | what the gateway asks of the replica |
 //! | `answer` | from a certified answer, or a refusal, to HTTP |
@@ -36,6 +37,7 @@ mod guard;
 pub mod limits;
 mod line;
 pub mod operations;
+mod own_paths;
 mod quota;
 mod reception;
 pub mod relay;
@@ -44,12 +46,15 @@ pub mod tls;
 mod ui;
 mod well_known;
 
-pub use backend::{Backend, Divergent, Fetch, Fetched, LastHead, Peer, Status, Submitted, Timing};
+pub use backend::{
+    Backend, CopyStatus, Divergent, Fetch, Fetched, LastHead, Peer, Status, Submitted, Timing,
+};
 pub use codes::{Code, explain};
 pub use config::{ConfigError, GatewayConfig};
 pub use counters::Counters;
 pub use gateway::Gateway;
 pub use limits::Limits;
 pub use operations::{Fault, OperationsBackend, serve_operations};
+pub use own_paths::leads_to;
 pub use relay::{Relay, Upstream};
 pub use tls::{Tls, TlsError, TlsFiles};

@@ -103,12 +103,19 @@ function showDivergent(divergent) {
   if (text === shownDivergent) return;
   shownDivergent = text;
   const shown = divergent.map(({ id, evidence }) => element("details", [
-    element("summary", `r${id} diverged: ${evidence?.charge ?? "see the evidence"}`, "bad"),
+    element("summary", `r${id} diverged: ${chargeOf(evidence)}`, "bad"),
     element("pre", JSON.stringify(evidence, null, 2)),
   ]));
   at("divergent").replaceChildren(...(shown.length > 0 ? shown : [
     element("p", "No replica is known to have diverged.", "note"),
   ]));
+}
+
+// A copy of the service that stands apart proves no lie.
+function chargeOf(evidence) {
+  if (evidence?.copy === "silent") return "its copy of the service gave no answer";
+  if (evidence?.copy) return "its copy of the service answered otherwise";
+  return evidence?.charge ?? "see the evidence";
 }
 
 async function showHead() {

@@ -3,6 +3,7 @@
 use crate::{
     config::Config,
     faults::Faults,
+    host::CopyStanding,
     inbox::{Inbox, Notice, Submit},
     link::Links,
     published::Published,
@@ -11,8 +12,8 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use quorate_gateway::{
-    Backend, Counters, Fault, Fetch, Fetched, LastHead, OperationsBackend, Peer, Status, Submitted,
-    Timing,
+    Backend, CopyStatus, Counters, Fault, Fetch, Fetched, LastHead, OperationsBackend, Peer,
+    Status, Submitted, Timing,
 };
 use quorate_replica::{Reply, Sight, Ticket};
 use quorate_types::{Refusal, Request};
@@ -133,10 +134,21 @@ impl<M> Node<M> {
             lag,
             peers: self.peers(),
             last_head,
-            divergent: self.0.standing.evidence.all(),
+            divergent: inner.standing.divergent(),
+            copy: self.copy(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             operations: development.then_some(own),
         }
+    }
+
+    fn copy(&self) -> Option<CopyStatus> {
+        let standing = self.0.standing.copy()?.standing();
+        let next = match standing {
+            CopyStanding::InStep { next } | CopyStanding::Restoring { next } => Some(next.0),
+            CopyStanding::Fenced => None,
+        };
+        let url = self.0.config.file().service.clone();
+        Some(CopyStatus { url, standing: standing.word().to_owned(), next })
     }
 
     fn peers(&self) -> Vec<Peer> {

@@ -67,6 +67,75 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "`quorate restore` never overwrites. Move the data folder away first, and only if it is \
          lost: a replica with a whole data folder needs no backup.",
     ),
+    (
+        "init-one-copy",
+        "A service that runs outside has one copy beside each replica, and all replicas were given \
+         the same one. Write {i} where the number of the replica belongs, for example \
+         `--service 'http://127.0.0.1:900{i}'`.",
+    ),
+    (
+        "copy-unreachable",
+        "The copy of the service beside this replica takes no connection. Start it. Nothing was \
+         sent to it; if it had executed requests before, what it holds is unknown.",
+    ),
+    (
+        "copy-timed-out",
+        "The copy of the service beside this replica gave no whole answer within \
+         `copy.call_timeout_ms`. The request is not sent again, since it may have been executed; \
+         what the copy holds is unknown.",
+    ),
+    (
+        "copy-broke-off",
+        "The copy of the service beside this replica ended the connection before its answer was \
+         whole. The request is not sent again, since it may have been executed; what the copy \
+         holds is unknown.",
+    ),
+    (
+        "copy-garbage",
+        "The copy of the service beside this replica answered with something that is not \
+         HTTP/1.1: most likely another program listens there.",
+    ),
+    (
+        "copy-replaced",
+        "The copy of the service that this replica used was started anew: another process listens in \
+         its place, and what the first one held is gone unless it kept it on a disk. It is \
+         restored, or fenced, as the configuration says (`copy.restore`).",
+    ),
+    (
+        "copy-unknown",
+        "The replica was started again, and its copy of the service may have executed requests \
+         that nobody here remembers: with `restore = \"replay\"` it is reset and executes all of \
+         them again, else it is fenced.",
+    ),
+    (
+        "copy-differs",
+        "A replica's copy of the service gave another answer than f+1 copies agreed on. That \
+         proves no lie: a program whose answers depend on its clock, on chance, on hash seeds or \
+         on threads does the same. If it is this replica's own, it is restored or fenced.",
+    ),
+    ("copy-silent", "A replica's copy of the service gave no answer where one was agreed on."),
+    (
+        "copy-fenced",
+        "It is not known what this replica's copy of the service holds, and the configuration says \
+         no way to restore it (`restore = \"fence\"`, the default). The replica goes on ordering \
+         and recording what the others' copies answer, and reports no answers of its own, until \
+         it has `restore = \"replay\"` with `reset_url` or `reset_command`.",
+    ),
+    (
+        "copy-reset-failed",
+        "`copy.reset_url` was not answered 2xx, or `copy.reset_command` ended without success, \
+         within 30 s. It is tried again, after pauses of up to 30 s.",
+    ),
+    (
+        "copy-busy",
+        "The copy of the service beside this replica lags by more slots than wait for it. It \
+         executes them from the log.",
+    ),
+    (
+        "copy-request-unwritable",
+        "The request was ordered, but holds bytes that HTTP/1.1 cannot carry to the copies of the \
+         service, so that none of them saw it.",
+    ),
     ("key-not-listed", "The private keys are not those whose public halves the members list."),
     ("key-unusable", "The TLS key cannot be used."),
     (

@@ -5,10 +5,20 @@
 //! that forms a quorum, members with distinct names and keys, addresses that parse. Nothing later
 //! checks any of that again.
 
-use crate::member::{Member, MemberFile, parse_members};
+mod copy;
+
+pub use copy::{CopyTable, Restore, is_outside};
+
+pub(crate) use copy::CopyPlan;
+
+use crate::{
+    host,
+    member::{Member, MemberFile, parse_members},
+};
 use quorate_gateway::{Limits, TlsFiles};
 use quorate_ledger::Owner;
-use quorate_proof::{Origin, Policy, flat_policy};
+use quorate_proof::{Coverage, Origin, Policy, flat_policy};
+use quorate_service::Service as _;
 use quorate_types::{Chain, Committee, CommitteeError, FaultModel, ReplicaId};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -36,7 +46,8 @@ pub struct ConfigFile {
     /// The ordering engine: `pbft`.
     #[serde(default = "default_engine")]
     pub engine: String,
-    /// The service: `kv`.
+    /// The service: `kv`, `cart`, or `http://HOST:PORT` of this replica's own copy of an HTTP
+    /// program, one copy beside each replica.
     #[serde(default = "default_service")]
     pub service: String,
     /// Whether this is a cluster for development, with fault injection on its operations
@@ -69,6 +80,9 @@ pub struct ConfigFile {
     /// What the gateway accepts, waits for and holds at most.
     #[serde(default, skip_serializing_if = "is_default")]
     pub limits: Limits,
+    /// The copy of the service, where that is a URL.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub copy: CopyTable,
     /// All replicas, this one included, ids from 0 without gaps.
     pub members: Vec<MemberFile>,
 }
@@ -182,6 +196,7 @@ pub struct Config {
     committee: Committee,
     members: Vec<Member>,
     policy: Policy,
+    copy: Option<CopyPlan>,
 }
 
 /// Why a configuration cannot work.
@@ -248,7 +263,10 @@ pub enum ConfigError {
     #[error("unknown engine {0:?}; this build has: pbft")]
     UnknownEngine(String),
     /// The service is unknown.
-    #[error("unknown service {0:?}; this build has: {}", quorate_service::BUILTIN.join(", "))]
+    #[error(
+        "unknown service {0:?}; this build has: {known}, and takes http://HOST:PORT",
+        known = quorate_service::BUILTIN.join(", ")
+    )]
     UnknownService(String),
     /// Development features under a name that is not for development.
     #[error("development = true under the name {0:?}, which does not end in .localhost")]
@@ -322,7 +340,8 @@ impl Config {
         if file.engine != "pbft" {
             return Err(ConfigError::UnknownEngine(file.engine));
         }
-        if quorate_service::builtin(&file.service).is_none() {
+        let copy = copy::plan(&file, &folder)?;
+        if copy.is_none() && quorate_service::builtin(&file.service).is_none() {
             return Err(ConfigError::UnknownService(file.service));
         }
         check_aliases(&file.aliases)?;
@@ -341,7 +360,7 @@ impl Config {
             return Err(ConfigError::NotAMember(file.replica));
         }
         let policy = policy_of(&file.name, chain, committee, &members)?;
-        Ok(Self { file, folder, chain, committee, members, policy })
+        Ok(Self { file, folder, chain, committee, members, policy, copy })
     }
 
     /// What the file says.
@@ -385,6 +404,27 @@ impl Config {
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// The copy of the service, where that runs outside.
+    pub(crate) fn copy(&self) -> Option<&CopyPlan> {
+        self.copy.as_ref()
+    }
+
+    /// How the copies of the service are called, where it runs outside.
+    #[must_use]
+    pub fn copy_rules(&self) -> Option<host::Rules> {
+        let copy = self.copy.as_ref()?;
+        let (request, response) = copy.service.coverage();
+        Some(host::Rules {
+            authority: self.file.name.clone(),
+            coverage: Coverage { request, response },
+            volatile: copy.volatile.clone(),
+            canonical_json: copy.canonical_json,
+            body_max: self.file.limits.body_bytes_max,
+            call_timeout: copy.call_timeout,
+            own_paths: copy.own_paths.clone(),
+        })
     }
 
     /// The folder of the private keys.
@@ -503,6 +543,7 @@ fn check_bounds(file: &ConfigFile) -> Result<(), ConfigError> {
         ("ordering.waiting_max", wide(ordering.waiting_max), 1..=1_000_000),
         ("snapshots.every_bytes", file.snapshots.every_bytes, 64 << 10..=1 << 40),
         ("snapshots.install_lag", file.snapshots.install_lag, 1..=1 << 40),
+        ("copy.call_timeout_ms", file.copy.call_timeout_ms, 10..=600_000),
         ("genesis_ms", file.genesis_ms, 1..=1 << 50),
         ("limits.body_bytes_max", wide(limits.body_bytes_max), 0..=4 << 20),
         ("limits.head_bytes_max", wide(limits.head_bytes_max), 1024..=48 << 10),

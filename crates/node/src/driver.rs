@@ -22,7 +22,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use tracing::{info, warn};
+use tracing::warn;
 
 /// What stands between the replica and its links. A development cluster may be told to break it.
 pub(crate) trait Edge<M>: Send {
@@ -49,6 +49,8 @@ pub(crate) struct Driver<P: Protocol<Command = Batch>, O, E> {
     timers: BTreeMap<Timer<P::Timer>, Time>,
     effects: Vec<Effect<P>>,
     steps: Vec<Step<Action>>,
+    /// What follows all other effects of an input.
+    last: Vec<Action>,
     leaving: Vec<(To, Message<P::Message>)>,
 }
 
@@ -66,6 +68,7 @@ where
             timers: BTreeMap::new(),
             effects: Vec::new(),
             steps: Vec::new(),
+            last: Vec::new(),
             leaving: Vec::new(),
         }
     }
@@ -84,6 +87,9 @@ where
                     Notice::Stop => return,
                     Notice::Link { peer, up } => self.feed(Input::Link { peer, up }),
                     Notice::Abandon(ticket) => self.feed(Input::Abandon(ticket)),
+                    Notice::Answered { slot, answers } => {
+                        self.feed(Input::Answered { slot, answers });
+                    }
                 }
             }
             self.deliver(round.messages.drain(..));
@@ -173,6 +179,7 @@ where
         for effect in effects.drain(..) {
             self.carry_out(now, effect);
         }
+        self.steps.extend(self.last.drain(..).map(Step::Release));
         self.effects = effects;
         self.parts.barrier.pass(&mut self.steps);
     }
@@ -212,29 +219,19 @@ where
                 return;
             }
             Effect::View { view, primary } => {
-                match primary {
-                    Some(primary) => info!(%view, %primary, "works in a view"),
-                    None => info!(%view, "left a view"),
-                }
-                standing.figures.view_changes.inc();
+                standing.moved(view, primary);
                 return;
             }
             Effect::Accuse(accusation) => {
-                warn!(replica = %accusation.replica, charge = accusation.charge, "accused");
-                standing.evidence.keep(&accusation);
+                standing.accused(&accusation);
                 return;
             }
             Effect::Ready(ready) => {
-                info!(ready, "readiness changed");
                 standing.set_ready(ready);
                 return;
             }
             Effect::Append { from, items } => {
-                let entries = items.len() as u64;
-                standing.figures.entries.inc_by(entries);
-                let (at, started) = (Instant::now(), self.instant(now));
-                let took = at.saturating_duration_since(started);
-                standing.executed(from.0..from.0.saturating_add(entries), at, took);
+                standing.executed(from, items.len() as u64, self.instant(now));
                 Action::Append { from, items }
             }
             Effect::Truncate { size } => Action::Truncate { size },
@@ -244,6 +241,17 @@ where
             }
             Effect::Snapshot(snapshot) => Action::Snapshot(snapshot),
             Effect::SendPage { to, from, size } => Action::SendPage { to, from, size },
+            Effect::Call { slot, calls } => Action::Call { slot, calls },
+            Effect::Agreed { slot, kept_up } => {
+                let kept_up = kept_up.into_iter().all(|kept_up| kept_up);
+                // The host looks at what the log says, which a later effect of this input appends.
+                self.last.push(Action::Agreed { slot, kept_up });
+                return;
+            }
+            Effect::Heard { slot, replica, heard } => {
+                standing.heard(slot, replica, heard);
+                return;
+            }
             Effect::Reply { ticket, reply } => Action::Reply { ticket, reply },
             Effect::Halt(reason) => Action::Halt(reason),
         };

@@ -6,7 +6,7 @@
 //! refused. The driver sleeps on a condition variable, and is woken only while it sleeps.
 
 use quorate_replica::Ticket;
-use quorate_types::{ReplicaId, Request};
+use quorate_types::{ReplicaId, Request, Response, Slot};
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -34,12 +34,14 @@ pub(crate) struct Submit {
 }
 
 /// What the driver is told by other threads.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Notice {
     /// A link broke or came back.
     Link { peer: ReplicaId, up: bool },
     /// A gateway no longer waits.
     Abandon(Ticket),
+    /// What the own copy of the service answered to a slot's calls.
+    Answered { slot: Slot, answers: Vec<Option<Response>> },
     /// The process ends.
     Stop,
 }
@@ -77,7 +79,7 @@ pub(crate) struct Inbox<M> {
 struct Waiting<M> {
     peers: Vec<VecDeque<Arrived<M>>>,
     submits: VecDeque<Submit>,
-    /// Few by nature: one a change of a link, or a request that was given up.
+    /// Few by nature: one a change of a link, a request that was given up, or a slot's answers.
     notices: VecDeque<Notice>,
     asleep: bool,
 }

@@ -11,7 +11,7 @@
 //! vote log is made here, and nowhere else, because a replica that finds none has lost its disk.
 
 use crate::{
-    config::{self, Config, ConfigError, ConfigFile, Listen, Ordering, Snapshots},
+    config::{self, Config, ConfigError, ConfigFile, CopyTable, Listen, Ordering, Snapshots},
     data::DataFolder,
     member::MemberFile,
 };
@@ -31,6 +31,9 @@ use std::{
 /// Ports of operations listeners and of replica links lie so far above those of gateways.
 pub const PORT_STEP: u16 = 100;
 
+/// What stands for the replica's number in the address of its copy of the service.
+pub const NUMBER: &str = "{i}";
+
 /// The cluster to make.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -40,7 +43,7 @@ pub struct Plan {
     pub dir: PathBuf,
     /// The ordering engine.
     pub engine: String,
-    /// The service.
+    /// The service. Where it runs outside, `{i}` in its address stands for the replica's number.
     pub service: String,
     /// The port of the first gateway; replica i has this plus i, its operations listener 100 more,
     /// its replica links 200 more.
@@ -84,6 +87,9 @@ pub enum InitError {
         /// How many replicas there are to be.
         replicas: u16,
     },
+    /// All replicas would have one copy of the service.
+    #[error("{0} is one copy of the service for all replicas: write {NUMBER} for the number")]
+    OneCopy(String),
     /// The cluster cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -111,6 +117,7 @@ impl InitError {
             Self::Exists(_) => "init-exists",
             Self::Ports { .. } => "init-ports",
             Self::Hosts { .. } => "init-hosts",
+            Self::OneCopy(_) => "init-one-copy",
             Self::Config(error) => error.code(),
             Self::Key(error) => error.code(),
             Self::Ledger(error) => error.code(),
@@ -167,6 +174,9 @@ fn check(plan: &Plan) -> Result<Vec<String>, InitError> {
         all if all.len() == n => all.to_vec(),
         all => return Err(InitError::Hosts { hosts: all.len(), replicas: plan.replicas }),
     };
+    if plan.replicas > 1 && config::is_outside(&plan.service) && !plan.service.contains(NUMBER) {
+        return Err(InitError::OneCopy(plan.service.clone()));
+    }
     let parts = (0..plan.replicas).map(|i| plan.dir.join(ReplicaId(i).to_string()));
     for path in parts.chain([plan.dir.join("policy.txt")]) {
         if path.symlink_metadata().is_ok() {
@@ -199,7 +209,7 @@ fn files(
         genesis_ms,
         replica,
         engine: plan.engine.clone(),
-        service: plan.service.clone(),
+        service: plan.service.replace(NUMBER, &replica.to_string()),
         development,
         aliases: aliases.clone(),
         keys: "keys".into(),
@@ -212,6 +222,7 @@ fn files(
         },
         snapshots: Snapshots::default(),
         limits: Limits::default(),
+        copy: CopyTable::default(),
         members: members.clone(),
     };
     Ok((0..plan.replicas).zip(hosts).map(|(replica, host)| file(replica, host)).collect())

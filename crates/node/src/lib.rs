@@ -22,6 +22,7 @@
 //! | `patience` | waiting for room on a full disk |
 //! | `outlet`, `replies`, `snapshots`, `pages` | where effects go |
 //! | `backend`, `published`, `standing` | the replica as gateway and operators see it |
+//! | [`host`] | this replica's copy of a service that runs outside |
 //! | `faults`, `edge` | faults that operators of development clusters inject |
 //! | `fatal` | the end that cannot be masked |
 //! | [`codes`] | every error code of this room, explained |
@@ -37,6 +38,7 @@ mod edge;
 mod evidence;
 mod fatal;
 mod faults;
+pub mod host;
 mod inbox;
 pub mod init;
 mod link;

@@ -4,6 +4,7 @@ use crate::{
     barrier::{self, BarrierFigures},
     fatal::Fatal,
     faults::Faults,
+    host::Host,
     link::Links,
     pages::PageSender,
     patience::patiently,
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use quorate_ledger::{FileDisk, Log, LogError};
 use quorate_protocol::To;
 use quorate_replica::{Reply, Snapshot, Ticket};
-use quorate_types::{Index, LogItem, ReplicaId, StableCertificate};
+use quorate_types::{Call, Index, LogItem, ReplicaId, Slot, StableCertificate};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::warn;
 
@@ -33,6 +34,10 @@ pub(crate) enum Action {
     Send { to: To, bytes: Bytes },
     /// Read a page of the log, and send it.
     SendPage { to: ReplicaId, from: Index, size: u64 },
+    /// Have the own copy of the service execute a slot's calls.
+    Call { slot: Slot, calls: Arc<Vec<Call>> },
+    /// Tell whether the own copy kept up in a slot.
+    Agreed { slot: Slot, kept_up: bool },
     /// Answer a gateway.
     Reply { ticket: Ticket, reply: Reply },
     /// End the process.
@@ -50,6 +55,7 @@ pub(crate) struct Outlet {
     snapshots: SnapshotSaver,
     fatal: Fatal,
     pages: PageSender,
+    host: Option<Host>,
     figures: Arc<BarrierFigures>,
 }
 
@@ -93,13 +99,15 @@ pub(crate) struct Parts {
     pub(crate) snapshots: SnapshotSaver,
     pub(crate) fatal: Fatal,
     pub(crate) pages: PageSender,
+    pub(crate) host: Option<Host>,
     pub(crate) figures: Arc<BarrierFigures>,
 }
 
 impl Outlet {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { me, n, log, links, faults, replies, snapshots, fatal, pages, figures } = parts;
-        Self { me, n, log, links, faults, replies, snapshots, fatal, pages, figures }
+        let Parts { me, n, log, links, faults, replies, snapshots, fatal, pages, host, figures } =
+            parts;
+        Self { me, n, log, links, faults, replies, snapshots, fatal, pages, host, figures }
     }
 
     fn append(&self, from: Index, items: &[LogItem]) {
@@ -113,6 +121,10 @@ impl Outlet {
         }
         if let Err(error) = patiently(&self.figures.stuck, || log.append(items)) {
             self.fatal.end(error.code(), error.to_string());
+        }
+        drop(log);
+        if let Some(host) = &self.host {
+            host.grown();
         }
     }
 
@@ -155,6 +167,17 @@ impl barrier::Outlet<Action> for Outlet {
             Action::Snapshot(snapshot) => self.snapshots.save(snapshot),
             Action::Send { to, bytes } => self.send(&to, &bytes),
             Action::SendPage { to, from, size } => self.pages.send(to, from, size),
+            Action::Call { slot, calls } => {
+                // The replica calls nobody without a copy.
+                if let Some(host) = &self.host {
+                    host.call(slot, calls);
+                }
+            }
+            Action::Agreed { slot, kept_up } => {
+                if let Some(host) = &self.host {
+                    host.agreed(slot, kept_up);
+                }
+            }
             Action::Reply { ticket, reply } => self.replies.answer(ticket, reply),
             Action::Halt(reason) => self.fatal.end("halted", reason),
         }

@@ -51,7 +51,7 @@ mod tests {
     async fn what_is_no_message_ends_the_link_and_is_counted() {
         let inbox = Arc::new(Inbox::<Slot>::new(2, 1));
         let evidence = Evidence::open(Path::new("/nonexistent"));
-        let standing = Arc::new(Standing::new(Arc::default(), evidence));
+        let standing = Arc::new(Standing::new(Arc::default(), evidence, None));
         let peers = FromPeers { inbox: Arc::clone(&inbox), standing: Arc::clone(&standing) };
         let wire = Slot(7).to_wire();
         let longer = [&wire[..], &[0]].concat();

@@ -4,7 +4,7 @@ use crate::{config::Config, data::DataFolder, run::RunError};
 use quorate_ledger::{
     FileDisk, Log, LogError, LogReader, Snapshots, Wal, WalRecord, wal::RECORD_BYTES_MAX,
 };
-use quorate_replica::{Recovered, Snapshot};
+use quorate_replica::{Record, Recovered, Snapshot};
 use quorate_types::{Digest, Index, LogItem, Wire};
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -59,9 +59,9 @@ pub(crate) fn open<R: Wire>(config: &Config) -> Result<Opened<R>, RunError> {
     Ok(Opened { wal: wal.wal, log, snapshots, recovered })
 }
 
-fn records<R: Wire>(records: Vec<WalRecord>) -> Result<Vec<R>, RunError> {
+fn records<R: Wire>(records: Vec<WalRecord>) -> Result<Vec<Record<R>>, RunError> {
     let decode = |record: WalRecord| {
-        R::from_wire(&record.bytes, RECORD_BYTES_MAX).map_err(|error| {
+        Record::from_wire(&record.bytes, RECORD_BYTES_MAX).map_err(|error| {
             RunError::new("corrupt-log", format!("a record of the write-ahead log: {error}"))
         })
     };

@@ -9,6 +9,7 @@ use crate::{
     evidence::Evidence,
     fatal::{Fatal, Reason},
     faults::Faults,
+    host::{self, Host, OwnCopy, Past},
     inbox::{Inbox, Notice},
     link::{Links, Peer, tls::Identity},
     outlet::{self, LogWriter, Outlet},
@@ -22,6 +23,7 @@ use crate::{
 };
 use quorate_crypto::{Domain, KeyLock, ReplicaKeys, Verifier};
 use quorate_gateway::{Gateway, GatewayConfig, Tls, serve_operations};
+use quorate_ledger::{FileDisk, LogReader};
 use quorate_proof::Coverage;
 use quorate_protocol::pbft::{self, Pbft, PbftConfig};
 use quorate_replica::{Message, Recovered, Replica, message::Sync};
@@ -157,6 +159,7 @@ impl Running {
         let gateway_config = GatewayConfig {
             aliases: config.file().aliases.clone(),
             coverage,
+            own_paths: config.copy().map(|copy| copy.own_paths.clone()).unwrap_or_default(),
             limits: config.file().limits.clone(),
             ..GatewayConfig::new(config.file().name.clone())
         };
@@ -230,10 +233,13 @@ impl Assembled {
         let inbox = Arc::new(Inbox::new(n, config.file().ordering.waiting_max));
         let figures = Arc::new(BarrierFigures::default());
         let evidence = Evidence::open(&config.data());
-        let standing = Arc::new(Standing::new(Arc::clone(&figures), evidence));
+        let reader = log.reader();
+        let host = start_host(config, &coverage, &reader, &recovered, &inbox)?;
+        let sight = host.as_ref().map(|host| Arc::clone(host.sight()));
+        let standing = Arc::new(Standing::new(Arc::clone(&figures), evidence, sight));
         let links = links(config, keys, listener, &inbox, &standing)?;
         let faults = Arc::new(Faults::new(&Handle::current(), links.clone()));
-        let (reader, log) = (log.reader(), Arc::new(LogWriter::new(log)));
+        let log = Arc::new(LogWriter::new(log));
         let saver = SnapshotSaver::start(snapshots, Arc::clone(&log), fatal.clone());
         let pages = PageSender::start(Pages {
             reader: reader.clone(),
@@ -252,6 +258,7 @@ impl Assembled {
             snapshots: saver.map_err(thread_failed)?,
             fatal: fatal.clone(),
             pages: pages.map_err(thread_failed)?,
+            host,
             figures: Arc::clone(&figures),
         });
         let barrier = Barrier::start(wal, Arc::new(outlet), figures).map_err(thread_failed)?;
@@ -360,12 +367,39 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
 }
 
 fn service(config: &Config) -> Result<(Box<dyn Service>, Coverage), RunError> {
-    let service = quorate_service::builtin(&config.file().service).ok_or_else(|| {
-        let message = format!("unknown service {:?}", config.file().service);
-        RunError::new("config-unknown-service", message)
-    })?;
+    let service = match config.copy() {
+        Some(copy) => Box::new(copy.service.clone()),
+        None => quorate_service::builtin(&config.file().service).ok_or_else(|| {
+            let message = format!("unknown service {:?}", config.file().service);
+            RunError::new("config-unknown-service", message)
+        })?,
+    };
     let (request, response) = service.coverage();
     Ok((service, Coverage { request, response }))
+}
+
+/// The host of this replica's copy, where the service runs outside.
+fn start_host(
+    config: &Config,
+    coverage: &Coverage,
+    reader: &LogReader<FileDisk>,
+    recovered: &Recovered<pbft::Record<Batch>>,
+    inbox: &Arc<Inbox<Exchanged>>,
+) -> Result<Option<Host>, RunError> {
+    let Some(copy) = config.copy() else { return Ok(None) };
+    let Some(rules) = config.copy_rules() else { return Ok(None) };
+    let replica_rules = quorate_replica::Rules::from(&replica_config(config, coverage.clone()));
+    // Genesis alone, and no vote: nobody was ever called.
+    let fresh = recovered.log_size <= 1 && recovered.records.is_empty() && !recovered.lost;
+    let inbox = Arc::clone(inbox);
+    let host = Host::start(host::Parts {
+        copy: OwnCopy::new(copy.at.clone(), rules),
+        past: Past { reader: reader.clone(), rules: replica_rules },
+        reset: copy.reset.clone(),
+        fresh,
+        answered: Arc::new(move |slot, answers| inbox.notify(Notice::Answered { slot, answers })),
+    });
+    host.map(Some).map_err(thread_failed)
 }
 
 fn verifier(config: &Config) -> Result<Verifier, RunError> {
@@ -384,6 +418,7 @@ fn replica_config(config: &Config, coverage: Coverage) -> quorate_replica::Confi
         policy: config.policy().digest(),
         genesis: UnixMillis(config.file().genesis_ms),
         coverage,
+        copies: config.copy().is_some(),
         window: ordering.window,
         limits: quorate_replica::Limits {
             body_max: config.file().limits.body_bytes_max,

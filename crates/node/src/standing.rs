@@ -1,20 +1,28 @@
 //! Where the replica stands, for those who ask: status, readiness, metrics.
 
-use crate::{barrier::BarrierFigures, evidence::Evidence, link::Links};
+use crate::{
+    barrier::BarrierFigures,
+    evidence::Evidence,
+    host::{CopySight, CopyStanding},
+    link::Links,
+};
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, gauge::Gauge},
     registry::Registry,
 };
-use quorate_gateway::Timing;
-use quorate_replica::Sight;
-use quorate_types::{Index, StableCertificate};
+use quorate_gateway::{Divergent, Timing};
+use quorate_protocol::Accusation;
+use quorate_replica::{Heard, Sight};
+use quorate_types::{Index, ReplicaId, Slot, StableCertificate, View};
+use serde_json::json;
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
+use tracing::{info, warn};
 
 /// What the driver publishes after each round.
 pub(crate) struct Standing {
@@ -25,6 +33,10 @@ pub(crate) struct Standing {
     registry: Registry,
     gauges: Gauges,
     executed: Mutex<VecDeque<ExecutedAt>>,
+    /// The own copy of the service, where that runs outside.
+    copy: Option<Arc<CopySight>>,
+    /// Whose copies did otherwise than was agreed on, when last heard of; at most one a replica.
+    apart: Mutex<BTreeMap<ReplicaId, (Slot, Heard)>>,
 }
 
 /// How many slots' times are kept: as many as wait for their certificates, and more.
@@ -78,15 +90,74 @@ struct Gauges {
     wal_records: Gauge,
     wal_sync_us: Gauge,
     wal_stuck: Gauge,
+    copy_in_step: Gauge,
+    copies_divergent: Gauge,
 }
 
 impl Standing {
-    /// A standing before anything happened.
-    pub(crate) fn new(barrier: Arc<BarrierFigures>, evidence: Evidence) -> Self {
+    /// A standing before anything happened, with the own copy's where the service runs outside.
+    pub(crate) fn new(
+        barrier: Arc<BarrierFigures>,
+        evidence: Evidence,
+        copy: Option<Arc<CopySight>>,
+    ) -> Self {
         let (figures, gauges) = (Figures::default(), Gauges::default());
-        let registry = registry(&figures, &gauges);
-        let executed = Mutex::default();
-        Self { now: Mutex::default(), evidence, figures, barrier, registry, gauges, executed }
+        let mut registry = registry(&figures, &gauges);
+        register_copy(&mut registry, &copy.clone().unwrap_or_default(), &gauges);
+        Self {
+            now: Mutex::default(),
+            evidence,
+            figures,
+            barrier,
+            registry,
+            gauges,
+            executed: Mutex::default(),
+            copy,
+            apart: Mutex::default(),
+        }
+    }
+
+    /// The own copy, where the service runs outside.
+    pub(crate) fn copy(&self) -> Option<&CopySight> {
+        self.copy.as_deref()
+    }
+
+    /// Keeps an accusation.
+    pub(crate) fn accused(&self, accusation: &Accusation) {
+        warn!(replica = %accusation.replica, charge = accusation.charge, "accused");
+        self.evidence.keep(accusation);
+    }
+
+    /// Notes how a replica's copy did in a slot. Who agrees again is no longer named.
+    pub(crate) fn heard(&self, slot: Slot, replica: ReplicaId, heard: Heard) {
+        let mut apart = self.apart.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = match heard {
+            Heard::Agrees => apart.remove(&replica),
+            Heard::Silent | Heard::Differs => apart.insert(replica, (slot, heard)),
+        };
+        if before.map(|(_, before)| before) != Some(heard) {
+            match heard {
+                Heard::Agrees if before.is_none() => {}
+                Heard::Agrees => info!(%replica, %slot, "the replica's copy agrees again"),
+                Heard::Silent => {
+                    warn!(%replica, %slot, code = "copy-silent", "a copy gave no answer");
+                }
+                Heard::Differs => {
+                    warn!(%replica, %slot, code = "copy-differs", "a copy gave another answer");
+                }
+            }
+        }
+    }
+
+    /// Replicas that provably did wrong, and those whose copies did otherwise than was agreed on.
+    pub(crate) fn divergent(&self) -> Vec<Divergent> {
+        let mut divergent = self.evidence.all();
+        let apart = self.apart.lock().unwrap_or_else(PoisonError::into_inner);
+        divergent.extend(apart.iter().map(|(replica, (slot, heard))| {
+            let how = if *heard == Heard::Silent { "silent" } else { "differs" };
+            Divergent { id: replica.0, evidence: json!({ "copy": how, "slot": slot.0 }) }
+        }));
+        divergent
     }
 
     /// Publishes what the replica says of itself.
@@ -96,7 +167,17 @@ impl Standing {
 
     /// Publishes whether a request would be ordered.
     pub(crate) fn set_ready(&self, ready: bool) {
+        info!(ready, "readiness changed");
         self.lock().ready = ready;
+    }
+
+    /// Notes that the replica works in a view under a primary, or left it.
+    pub(crate) fn moved(&self, view: View, primary: Option<ReplicaId>) {
+        match primary {
+            Some(primary) => info!(%view, %primary, "works in a view"),
+            None => info!(%view, "left a view"),
+        }
+        self.figures.view_changes.inc();
     }
 
     /// Publishes a certificate.
@@ -105,8 +186,12 @@ impl Standing {
         self.lock().certificate = Some(certificate.clone());
     }
 
-    /// Notes when entries were executed, and how long that took.
-    pub(crate) fn executed(&self, entries: Range<u64>, at: Instant, took: Duration) {
+    /// Notes that entries were executed from that moment on until now.
+    pub(crate) fn executed(&self, from: Index, entries: u64, started: Instant) {
+        self.figures.entries.inc_by(entries);
+        let at = Instant::now();
+        let took = at.saturating_duration_since(started);
+        let entries = from.0..from.0.saturating_add(entries);
         let mut executed = self.executed.lock().unwrap_or_else(PoisonError::into_inner);
         executed.push_back(ExecutedAt { entries, at, took });
         if executed.len() > EXECUTED_KEPT {
@@ -164,6 +249,12 @@ impl Standing {
         set(&gauges.wal_records, self.barrier.records.load(Relaxed));
         set(&gauges.wal_sync_us, self.barrier.sync_us.load(Relaxed));
         set(&gauges.wal_stuck, self.barrier.stuck.load(Relaxed));
+        if let Some(copy) = self.copy() {
+            let in_step = matches!(copy.standing(), CopyStanding::InStep { .. });
+            set(&gauges.copy_in_step, u64::from(in_step));
+        }
+        let apart = self.apart.lock().unwrap_or_else(PoisonError::into_inner).len();
+        set(&gauges.copies_divergent, apart as u64);
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
@@ -173,6 +264,17 @@ impl Standing {
     fn lock(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn register_copy(registry: &mut Registry, copy: &CopySight, gauges: &Gauges) {
+    let calls = "Requests that the own copy was to execute";
+    registry.register("copy_calls", calls, copy.calls.clone());
+    let failures = "Requests that the own copy gave no answer to";
+    registry.register("copy_failures", failures, copy.failures.clone());
+    let in_step = "1 if the own copy executed everything";
+    registry.register("copy_in_step", in_step, gauges.copy_in_step.clone());
+    let divergent = "Replicas whose copies did otherwise than agreed";
+    registry.register("copies_divergent", divergent, gauges.copies_divergent.clone());
 }
 
 fn registry(figures: &Figures, gauges: &Gauges) -> Registry {

@@ -3,11 +3,11 @@
 //! The rules here read nothing but the request and the configuration, which is equal at all
 //! replicas: what one correct replica admits, every correct replica accepts in a proposal.
 
-use crate::{config::Config, rejoin};
+use crate::{config::Config, outcome, rejoin};
 use quorate_crypto::Verified;
 use quorate_proof::check_request;
 use quorate_protocol::Verdict;
-use quorate_types::{Batch, Committee, Item, Refusal, Rejoin, Request, UnixMillis};
+use quorate_types::{Batch, Committee, Item, Outcome, Refusal, Rejoin, Request, UnixMillis};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// A request that somebody wants to have ordered. Its claims are checked, its content is not.
@@ -55,15 +55,26 @@ fn weight_of(item: &Item) -> usize {
     match item {
         Item::Request(asked) => weight(&asked.request),
         Item::Rejoin(_) => 0,
+        Item::Outcome(outcome) => outcome_weight(outcome),
     }
 }
 
-/// Whether no replica rejoins twice. Rejoins have no weight, so this bounds them.
-fn rejoin_once(batch: &Batch) -> bool {
-    let mut replicas = BTreeSet::new();
+/// About how many bytes an outcome takes in a batch.
+pub(crate) fn outcome_weight(outcome: &Outcome) -> usize {
+    outcome.reports.iter().map(|report| report.answers.len() * 33 + 80).sum()
+}
+
+/// Whether no replica rejoins twice, and one outcome is settled at most. Rejoins have no weight,
+/// so this bounds them.
+fn once_each(batch: &Batch) -> bool {
+    let (mut replicas, mut outcomes) = (BTreeSet::new(), 0);
     batch.items.iter().all(|item| match item {
         Item::Rejoin(rejoin) => replicas.insert(rejoin.replica),
         Item::Request(_) => true,
+        Item::Outcome(_) => {
+            outcomes += 1;
+            outcomes == 1
+        }
     })
 }
 
@@ -76,6 +87,7 @@ pub struct Admission {
     items_max: usize,
     bytes_max: usize,
     clock_skew_max: Duration,
+    copies: bool,
 }
 
 impl Admission {
@@ -89,6 +101,7 @@ impl Admission {
             items_max: config.limits.batch_items_max,
             bytes_max: config.limits.batch_bytes_max,
             clock_skew_max: config.limits.clock_skew_max,
+            copies: config.copies,
         }
     }
 
@@ -117,7 +130,7 @@ impl Admission {
         let bytes: usize = batch.items.iter().map(weight_of).sum();
         let fits = bytes <= self.bytes_max || batch.items.len() == 1;
         let sized = !batch.items.is_empty() && batch.items.len() <= self.items_max && fits;
-        match sized && rejoin_once(batch) && batch.items.iter().all(|item| self.may_order(item)) {
+        match sized && once_each(batch) && batch.items.iter().all(|item| self.may_order(item)) {
             false => Verdict::Refused,
             true if timely => Verdict::Accepted,
             true => Verdict::Untimely,
@@ -134,6 +147,9 @@ impl Admission {
         match item {
             Item::Request(asked) => self.admit(Proposal(asked.request.clone())).is_ok(),
             Item::Rejoin(rejoin) => self.may_rejoin(rejoin),
+            Item::Outcome(it) => {
+                self.copies && outcome::is_sound(it, self.committee, self.items_max)
+            }
         }
     }
 }

@@ -5,9 +5,15 @@
 //! full. So a lone request never waits, and under load a batch fills in the time that the one
 //! before it takes.
 
-use crate::{admit::Admitted, config::Limits, port::Ticket, replay::ReplayKey};
+use crate::{
+    admit::{Admitted, outcome_weight},
+    config::Limits,
+    port::Ticket,
+    replay::ReplayKey,
+};
 use quorate_types::{
-    Asked, Batch, Held, Index, Item, Rejoin, ReplicaId, Request, Salt, Time, UnixMillis,
+    Asked, Batch, Held, Index, Item, Outcome, Rejoin, ReplicaId, Request, Salt, Slot, Time,
+    UnixMillis,
     bug::{Bug, seeded},
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -30,6 +36,8 @@ pub(crate) struct Waiting {
     pub(crate) since: Time,
     /// Whether it was sent to all.
     pub(crate) spread: bool,
+    /// Whether it was ordered, and waits for the copies of the service.
+    pub(crate) ordered: bool,
     peer: Option<ReplicaId>,
 }
 
@@ -85,12 +93,15 @@ pub(crate) struct Batcher {
     per_peer: BTreeMap<ReplicaId, Load>,
     queue: VecDeque<Salt>,
     rejoins: VecDeque<Rejoin>,
+    /// What the copies answered, to be ordered; of one slot at a time.
+    outcome: Option<Outcome>,
     room: u32,
     in_flight: usize,
     limits: Limits,
 }
 
 impl Batcher {
+    /// A batcher that holds nothing.
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             waiting: BTreeMap::new(),
@@ -100,6 +111,7 @@ impl Batcher {
             per_peer: BTreeMap::new(),
             queue: VecDeque::new(),
             rejoins: VecDeque::new(),
+            outcome: None,
             room: 0,
             in_flight: 0,
             limits,
@@ -148,7 +160,8 @@ impl Batcher {
         self.held.add(weight);
         self.running.entry(key).or_insert(salt);
         self.tickets.extend(ticket.map(|ticket| (ticket, salt)));
-        let waiting = Waiting { admitted, ticket, asked, since: now, spread: false, peer };
+        let waiting =
+            Waiting { admitted, ticket, asked, since: now, spread: false, ordered: false, peer };
         self.waiting.insert(salt, waiting);
         Ok(())
     }
@@ -190,9 +203,38 @@ impl Batcher {
         self.rejoins.push_back(rejoin);
     }
 
+    /// Puts an outcome first in line, in place of an earlier one.
+    pub(crate) fn enqueue_outcome(&mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+    }
+
+    /// Requests of this batch wait for nothing but the copies.
+    pub(crate) fn ordered(&mut self, batch: &Batch) {
+        for item in &batch.items {
+            if let Item::Request(asked) = item
+                && let Some(waiting) = self.waiting.get_mut(&asked.request.salt)
+            {
+                waiting.ordered = true;
+            }
+        }
+    }
+
+    /// Requests of these batches, and no others, wait for nothing but the copies. What state
+    /// transfer brought may have passed over one that was ordered too late.
+    pub(crate) fn mark_ordered<'a>(&mut self, batches: impl Iterator<Item = &'a Batch>) {
+        self.waiting.values_mut().for_each(|waiting| waiting.ordered = false);
+        batches.for_each(|batch| self.ordered(batch));
+    }
+
+    /// Drops an outcome in line unless it is of the slot that is awaited.
+    pub(crate) fn keep_outcome(&mut self, awaited: Option<Slot>) {
+        self.outcome.take_if(|outcome| Some(outcome.slot) != awaited);
+    }
+
     /// Puts everything that waits in line again, oldest first: this replica leads now.
     pub(crate) fn enqueue_all(&mut self) {
-        let mut salts: Vec<_> = self.waiting.iter().map(|(salt, w)| (w.since, *salt)).collect();
+        let unordered = self.waiting.iter().filter(|(_, waiting)| !waiting.ordered);
+        let mut salts: Vec<_> = unordered.map(|(salt, w)| (w.since, *salt)).collect();
         salts.sort_unstable();
         self.queue = salts.into_iter().map(|(_, salt)| salt).collect();
         self.in_flight = 0;
@@ -205,6 +247,7 @@ impl Batcher {
             match item {
                 Item::Request(asked) => self.queue.push_front(asked.request.salt),
                 Item::Rejoin(rejoin) => self.enqueue_rejoin(rejoin),
+                Item::Outcome(outcome) => self.outcome = Some(outcome),
             }
         }
     }
@@ -281,20 +324,27 @@ impl Batcher {
     pub(crate) fn stop_leading(&mut self) {
         self.queue.clear();
         self.rejoins.clear();
+        self.outcome = None;
         self.room = 0;
         self.in_flight = 0;
     }
 
-    /// The next batch, if it should be proposed now.
-    pub(crate) fn next(&mut self, clock: UnixMillis) -> Option<Batch> {
+    /// The next batch, if it should be proposed now. Where the window is `crowded`, there is room
+    /// for an outcome alone.
+    pub(crate) fn next(&mut self, clock: UnixMillis, crowded: bool) -> Option<Batch> {
         let waiting = self.queue.len() + self.rejoins.len();
         let full = waiting >= self.limits.batch_items_max;
-        if waiting == 0 || self.room == 0 || (self.in_flight >= self.limits.pipeline && !full) {
+        let may_fill = !crowded && (self.in_flight < self.limits.pipeline || full);
+        if self.room == 0 {
             return None;
         }
         let mut items: Vec<Item> = Vec::new();
         let mut bytes = 0usize;
-        while items.len() < self.limits.batch_items_max {
+        if let Some(outcome) = self.outcome.take() {
+            bytes = outcome_weight(&outcome);
+            items.push(Item::Outcome(outcome));
+        }
+        while may_fill && items.len() < self.limits.batch_items_max {
             if let Some(rejoin) = self.rejoins.pop_front() {
                 items.push(Item::Rejoin(rejoin));
                 continue;

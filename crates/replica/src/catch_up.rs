@@ -142,6 +142,9 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             true => self.ticks_behind.saturating_add(1),
             false => 0,
         };
+        if !moved {
+            self.repeat_awaited(out);
+        }
         if !moved && self.votes {
             // Somebody may have missed these: without them the last slots never become stable.
             for cosign in self.certifier.repeat() {
@@ -242,15 +245,20 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             | Sync::AskPage { .. }
             | Sync::AskManifest
             | Sync::AskState { .. } => {
-                let served = self.served.entry(from).or_insert(0);
-                *served = served.saturating_add(1);
-                if *served <= SERVED_MAX {
+                if self.serves(from) {
                     self.serve(from, &message, out);
                 }
                 return;
             }
         };
         self.take(at, step, out);
+    }
+
+    /// Whether a peer's question is answered: one of so many between two ticks.
+    pub(crate) fn serves(&mut self, peer: ReplicaId) -> bool {
+        let served = self.served.entry(peer).or_insert(0);
+        *served = served.saturating_add(1);
+        *served <= SERVED_MAX
     }
 
     /// Answers a peer that lags.
@@ -359,6 +367,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             let (from, items) = (recorded.from, recorded.items.clone());
             out.push(Effect::Append { from, items });
         }
+        self.mark_ordered();
         if self.syncer.is_fetched()
             && let Some(target) = self.syncer.target().cloned()
         {
@@ -446,6 +455,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         self.syncer.finish();
         // What this replica proposed, if it leads, may lie in what came: it hears no more of it.
         self.batcher.forget_proposed();
+        self.mark_ordered();
         if reached.is_some_and(|record| record.slot == target.slot() && record != target.record) {
             let OwnHeadWrong(slot) = OwnHeadWrong(target.slot());
             self.halt(format!("slot {slot}: the certified log leads to another state"), out);
@@ -453,6 +463,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         }
         if target.slot() > self.certifier.stable_slot() {
             let waited = self.certifier.restart(Some(target.clone()));
+            self.copies.forget(target.slot());
             self.transferred.extend(waited);
             out.push(Effect::Certify(target.clone()));
             self.drive(at, protocol::Input::Installed(Stable::certified(target)), out);
@@ -466,6 +477,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         for (ticket, index) in std::mem::take(&mut self.transferred) {
             out.push(Effect::Reply { ticket, reply: Reply::Earlier(index) });
         }
+        self.refuse_overdue(out);
         self.ticks_behind = 0;
         if let Some(stable) = self.execute_decided(out) {
             self.drive(at, protocol::Input::Stable(stable), out);

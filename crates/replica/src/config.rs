@@ -22,6 +22,8 @@ pub struct Config {
     pub genesis: UnixMillis,
     /// The service's extra fields.
     pub coverage: Coverage,
+    /// Whether the service runs outside, one copy beside each replica, whose answers are agreed on.
+    pub copies: bool,
     /// The engine's window, in slots: how far above the stable slot anybody may vote.
     pub window: u64,
     /// Bounds and delays.

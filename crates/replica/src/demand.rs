@@ -5,7 +5,7 @@
 
 use crate::{
     admit::{Proposal, weight},
-    batch::{Source, Unplaced},
+    batch::{Source, Unplaced, Waiting},
     message::Message,
     port::{Effect, Reply, Submission, Ticket, Timer},
     replay::ReplayKey,
@@ -129,8 +129,9 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     }
 
     pub(crate) fn propose(&mut self, at: Moment, out: &mut Effects<P>) {
+        self.batcher.keep_outcome(self.copies.awaited());
         while self.leads()
-            && let Some(batch) = self.batcher.next(at.clock)
+            && let Some(batch) = self.batcher.next(at.clock, self.is_crowded())
         {
             self.drive(at, protocol::Input::Propose(batch), out);
         }
@@ -138,7 +139,10 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
 
     pub(crate) fn arm_patience(&mut self, out: &mut Effects<P>) {
         let fills = self.fill > self.executed();
-        let expects = fills || !self.batcher.is_empty() || !self.offers.is_empty();
+        let expects = fills
+            || self.copies.owed_since().is_some()
+            || !self.batcher.is_empty()
+            || !self.offers.is_empty();
         if expects && !self.patience_armed {
             self.patience_armed = true;
             let after = Some(self.config.limits.patience / 4);
@@ -156,7 +160,11 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         let waited = |since: Time| at.now.since(since.max(entered));
         let (mut to_all, mut to_primary) = (Vec::new(), Vec::new());
         let mut ignored = false;
-        for waiting in self.batcher.waiting_mut() {
+        let backlogged = self.is_backlogged();
+        for waiting in self.batcher.waiting_mut().filter(|waiting| !waiting.ordered) {
+            if backlogged {
+                waiting.since = at.now;
+            }
             let waited = waited(waiting.since);
             if waited >= patience / 2 && !waiting.spread {
                 // One that a peer forwarded may never have reached the primary.
@@ -168,6 +176,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             ignored |= waited >= patience;
         }
         ignored |= self.unfilled_since(at.now).is_some_and(|since| waited(since) >= patience);
+        ignored |= self.copies.owed_since().is_some_and(|since| waited(since) >= patience);
         for offer in self.offers.values_mut() {
             let waited = waited(offer.since);
             if waited >= patience / 2 && !offer.passed_on {
@@ -185,10 +194,31 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         }
     }
 
+    /// Says anew which requests wait for nothing but the copies: those in decided slots.
+    pub(crate) fn mark_ordered(&mut self) {
+        if self.config.copies {
+            let ahead = self.decided.range(self.executed().next()..);
+            self.batcher.mark_ordered(ahead.filter_map(|(_, batch)| batch.as_deref()));
+        }
+    }
+
+    /// Refuses what was ordered too late in slots that came by state transfer: their log does not
+    /// hold it, and it never will be executed.
+    pub(crate) fn refuse_overdue(&mut self, out: &mut Effects<P>) {
+        // Copies keep a replica behind for long enough that what waits for them expires.
+        let Some(execution) = self.execution.as_ref().filter(|_| self.config.copies) else {
+            return;
+        };
+        let waiting = self.batcher.waiting().map(Waiting::asked);
+        let overdue: Vec<_> = waiting.filter(|asked| execution.is_expired(asked)).collect();
+        self.refuse_expired(&overdue, out);
+    }
+
     /// Since when the primary owes the same slot to who rejoins.
     fn unfilled_since(&mut self, now: Time) -> Option<Time> {
         let executed = self.executed();
-        let mut owed = (executed.next().0..=self.fill.0).map(Slot);
+        let through = self.fill.min(self.last_for_all());
+        let mut owed = (executed.next().0..=through.0).map(Slot);
         let first = owed.find(|slot| !self.decided.contains_key(slot));
         self.unfilled = first.map(|first| match self.unfilled {
             Some((known, since)) if known == first => (known, since),

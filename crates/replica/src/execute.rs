@@ -16,7 +16,7 @@ use quorate_proof::{
 };
 use quorate_service::{Context, Service, State};
 use quorate_types::{
-    Asked, Chain, Digest, Epoch, Exchange, Index, Item, LogItem, Request, Response, Slot,
+    Asked, Call, Chain, Digest, Epoch, Exchange, Index, Item, LogItem, Request, Response, Slot,
     StateRecord, UnixMillis,
     bug::{Bug, seeded},
 };
@@ -51,6 +51,8 @@ pub struct Rules {
     pub replay_window: u64,
     /// The most signed requests that it holds.
     pub replay_signed_max: usize,
+    /// Whether the service runs outside: its answers are agreed on, and are then what was executed.
+    pub copies: bool,
 }
 
 impl From<&Config> for Rules {
@@ -64,6 +66,7 @@ impl From<&Config> for Rules {
             body_max: config.limits.body_max,
             replay_window: config.limits.replay_window,
             replay_signed_max: config.limits.replay_signed_max,
+            copies: config.copies,
         }
     }
 }
@@ -130,6 +133,16 @@ pub(crate) struct Outcome {
 pub(crate) struct Fresh {
     pub(crate) kind: EntryKind,
     pub(crate) exchange: Option<Exchange>,
+}
+
+/// Where a request's answer comes from.
+enum Answers<'a> {
+    /// The service, here and now.
+    Service,
+    /// The copies, which gave them in the order of the calls.
+    Given(std::vec::IntoIter<Response>),
+    /// Nowhere yet: the calls are only listed.
+    Listed(&'a mut Vec<Call>),
 }
 
 /// Why a log does not follow from its own requests.
@@ -243,8 +256,34 @@ impl Execution {
         self.service
     }
 
+    /// The calls that the next slot makes to the copies of the service.
+    pub(crate) fn calls(&mut self, ordered: &Ordered) -> Vec<Call> {
+        let before = self.checkpoint();
+        let mut calls = Vec::new();
+        // Which requests are executed does not depend on any answer.
+        self.run(ordered, &mut Answers::Listed(&mut calls));
+        self.roll_back(before);
+        calls
+    }
+
     /// Executes the next slot.
     pub fn execute(&mut self, ordered: Ordered) -> Executed {
+        self.run(&ordered, &mut Answers::Service)
+    }
+
+    /// Executes the next slot, whose calls the copies answered so.
+    pub(crate) fn execute_answered(
+        &mut self,
+        ordered: &Ordered,
+        answers: Vec<Response>,
+    ) -> Executed {
+        match self.rules.copies {
+            true => self.run(ordered, &mut Answers::Given(answers.into_iter())),
+            false => self.run(ordered, &mut Answers::Service),
+        }
+    }
+
+    fn run(&mut self, ordered: &Ordered, answers: &mut Answers<'_>) -> Executed {
         let proposed = ordered.batch().map_or(UnixMillis(0), |batch| batch.time);
         let mut time = UnixMillis(proposed.0.max(self.record.time.0.saturating_add(1)));
         if seeded(Bug::TimeStandsStill) {
@@ -256,8 +295,10 @@ impl Execution {
             match item {
                 Item::Request(asked) if self.is_expired(asked) => expired.push(asked.clone()),
                 Item::Request(asked) => {
-                    outcomes.push(self.apply(&asked.request, time, &mut fresh));
+                    outcomes.push(self.apply(&asked.request, time, answers, &mut fresh));
                 }
+                // It is about an earlier slot, which is recorded.
+                Item::Outcome(_) => {}
                 Item::Rejoin(rejoin) => {
                     fresh.push(Fresh { kind: EntryKind::Rejoin(rejoin.replica), exchange: None });
                     self.record.next_index = self.record.next_index.next();
@@ -270,7 +311,7 @@ impl Execution {
     /// Whether a request may have been executed and forgotten since its gateway took it in. It is
     /// executed as nothing: a log that is executed again does not hold it. The table remembers
     /// who signs for longer than a signature is taken.
-    fn is_expired(&self, asked: &Asked) -> bool {
+    pub(crate) fn is_expired(&self, asked: &Asked) -> bool {
         let Asked { request, since } = asked;
         let reached = since.0.saturating_add(self.rules.replay_window);
         request.signature.is_none()
@@ -304,7 +345,12 @@ impl Execution {
             let at = self.record.next_index;
             match (&entry.kind, &item.exchange) {
                 (EntryKind::Exchange(_), Some(exchange)) => {
-                    outcomes.push(self.apply(&exchange.request, time, &mut fresh));
+                    let mut answers = match self.rules.copies {
+                        true => Answers::Given(vec![exchange.response.clone()].into_iter()),
+                        false => Answers::Service,
+                    };
+                    let request = &exchange.request;
+                    outcomes.push(self.apply(request, time, &mut answers, &mut fresh));
                 }
                 (EntryKind::Rejoin(replica), None) => {
                     fresh.push(Fresh { kind: EntryKind::Rejoin(*replica), exchange: None });
@@ -366,6 +412,7 @@ impl Execution {
         &mut self,
         request: &Arc<Request>,
         time: UnixMillis,
+        answers: &mut Answers<'_>,
         fresh: &mut Vec<Fresh>,
     ) -> Outcome {
         let asked = fingerprint(request);
@@ -394,10 +441,13 @@ impl Execution {
             (true, ..) => key_reused(),
             (_, true, _) => signature_outside_window(),
             (.., true) => replay_table_full(),
-            _ => self.serve(request, index, time),
+            _ => self.serve(request, index, time, answers),
         };
         let executed = !(reused || late || full);
         let (exchange, digest) = self.exchange(request, response);
+        if executed && self.rules.copies {
+            self.chain(index, &digest);
+        }
         // A record is never replaced, and a request refused for lack of room may come again.
         if seen.is_none() && (executed || reused || late) {
             let salt = request.salt;
@@ -414,14 +464,38 @@ impl Execution {
         Outcome { request: request.clone(), index, fresh: true }
     }
 
-    fn serve(&mut self, request: &Request, index: Index, time: UnixMillis) -> Response {
+    fn serve(
+        &mut self,
+        request: &Arc<Request>,
+        index: Index,
+        time: UnixMillis,
+        answers: &mut Answers<'_>,
+    ) -> Response {
         let seed = seed(&self.rules.chain, index, request);
+        match answers {
+            Answers::Service => {}
+            // There are as many answers as calls: both were listed from the same state.
+            Answers::Given(answers) => {
+                return answers.next().unwrap_or_else(|| Response::new(500));
+            }
+            Answers::Listed(calls) => {
+                calls.push(Call { index, time, seed, request: request.clone() });
+                return Response::new(204);
+            }
+        }
         let mut context = Context::new(time, index, seed, &self.rules.authority, &mut self.state);
         let mut response = self.service.handle(&mut context, request);
         if request.method == "HEAD" || matches!(response.status, 204 | 304) {
             response.body.clear();
         }
         response
+    }
+
+    /// What stands for the state of a service that runs outside: all that it answered, in order.
+    fn chain(&mut self, index: Index, exchange: &Digest) {
+        let before = self.state.get(CHAIN).cloned().unwrap_or_default();
+        let parts = [&b"quorate-outcomes/1"[..], &before, &index.0.to_be_bytes(), &exchange.0];
+        self.state.put(CHAIN, sha256(&parts.concat()).0.to_vec());
     }
 
     /// The response with its defaults, and the salted digest of the exchange.
@@ -460,6 +534,9 @@ impl fmt::Debug for Execution {
     }
 }
 
+/// Where a service that runs outside has its chain of outcomes in the service's map.
+const CHAIN: &[u8] = b"outcomes";
+
 /// The hash of the replicated state that no map holds. PBFT has none of its own, so it is that of
 /// the policy.
 fn engine_root(policy: &Digest) -> Digest {
@@ -469,7 +546,8 @@ fn engine_root(policy: &Digest) -> Digest {
 }
 
 /// The seed that a service sees, as `proof.md` defines it.
-fn seed(chain: &Chain, index: Index, request: &Request) -> Digest {
+#[must_use]
+pub fn seed(chain: &Chain, index: Index, request: &Request) -> Digest {
     let index = index.0.to_be_bytes();
     sha256(&[b"quorate-seed/1", &chain.as_bytes()[..], &index, &request.salt.0].concat())
 }
@@ -480,7 +558,7 @@ fn created_in_window(request: &Request, time: UnixMillis) -> bool {
     created.abs_diff(time.seconds()) <= SIGNED_WINDOW.as_secs()
 }
 
-fn key_reused() -> Response {
+pub(crate) fn key_reused() -> Response {
     Response::problem(
         422,
         "idempotency-key-reused",
@@ -488,7 +566,7 @@ fn key_reused() -> Response {
     )
 }
 
-fn signature_outside_window() -> Response {
+pub(crate) fn signature_outside_window() -> Response {
     Response::problem(
         401,
         "signature-outside-window",
@@ -496,7 +574,7 @@ fn signature_outside_window() -> Response {
     )
 }
 
-fn replay_table_full() -> Response {
+pub(crate) fn replay_table_full() -> Response {
     Response::problem(
         503,
         "replay-table-full",

@@ -38,6 +38,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         ];
         held.extend(self.batcher.held(n));
         held.extend(self.certifier.held(items));
+        held.extend(self.copies.held());
         held.extend(self.execution.iter().flat_map(|execution| execution.replay().held(items)));
         held
     }

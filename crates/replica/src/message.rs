@@ -4,8 +4,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{Claim, Claims, Domain};
 use quorate_service::Cursor;
 use quorate_types::{
-    Asked, Digest, Head, Index, LogItem, Rejoin, RejoinReport, ReplicaId, Signature, Slot,
-    StableCertificate, UnixMillis,
+    Asked, Digest, Head, Index, LogItem, Rejoin, RejoinReport, ReplicaId, Report, Response,
+    Signature, Slot, StableCertificate, UnixMillis,
 };
 use std::sync::Arc;
 
@@ -36,6 +36,24 @@ pub enum Message<M> {
     },
     /// A rejoin with its quorum of reports, to be ordered.
     RejoinOffer(Rejoin),
+    /// What the sender's copy of the service answered in a slot.
+    Report(Report),
+    /// The reports about a slot, for who still waits for them. Never answered.
+    Told(Vec<Report>),
+    /// Send the agreed answer of this digest.
+    AskAnswer {
+        /// The slot in which it was given.
+        slot: Slot,
+        /// Its name.
+        digest: Digest,
+    },
+    /// An answer of a copy, which its digest proves.
+    Answer {
+        /// The slot in which it was given.
+        slot: Slot,
+        /// The answer.
+        response: Box<Response>,
+    },
 }
 
 /// One replica's cosignature of the head after a slot.
@@ -152,14 +170,18 @@ impl<M: Claims> Claims for Message<M> {
     fn signer(&self) -> Option<ReplicaId> {
         match self {
             Self::Engine(message) => message.signer(),
-            // A report names its maker, but nobody checks that before it is counted.
+            Self::Report(report) => Some(report.reporter),
+            // A rejoin report names its maker, but nobody checks that before it is counted.
             Self::Forward(_)
             | Self::Cosign(_)
             | Self::Progress(_)
             | Self::Sync(_)
             | Self::RejoinAsk { .. }
             | Self::RejoinReport { .. }
-            | Self::RejoinOffer(_) => None,
+            | Self::RejoinOffer(_)
+            | Self::Told(_)
+            | Self::AskAnswer { .. }
+            | Self::Answer { .. } => None,
         }
     }
 
@@ -172,11 +194,15 @@ impl<M: Claims> Claims for Message<M> {
                 requests.iter().for_each(|asked| asked.request.claims(domain, out));
             }
             Self::RejoinOffer(rejoin) => rejoin.claims(domain, out),
+            Self::Report(report) => report.claims(domain, out),
+            Self::Told(reports) => reports.iter().for_each(|it| it.claims(domain, out)),
             Self::Cosign(_)
             | Self::Progress(_)
             | Self::Sync(_)
             | Self::RejoinAsk { .. }
-            | Self::RejoinReport { .. } => {}
+            | Self::RejoinReport { .. }
+            | Self::AskAnswer { .. }
+            | Self::Answer { .. } => {}
         }
     }
 }

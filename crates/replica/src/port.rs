@@ -4,10 +4,12 @@
 //! order, and nothing after a [`Effect::Persist`] leaves before the record is durable.
 
 use crate::{certify::Certified, message::Message, snapshot::Snapshot};
+use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_crypto::{Delivery, Verified};
 use quorate_protocol::{Accusation, Protocol, To};
 use quorate_types::{
-    Digest, Index, LogItem, Refusal, ReplicaId, Request, Slot, StableCertificate, View,
+    Call, Digest, Index, LogItem, Refusal, ReplicaId, Report, Request, Response, Slot,
+    StableCertificate, View,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -35,6 +37,14 @@ pub enum Input<P: Protocol> {
     Submit(Vec<Submission>),
     /// The gateway no longer waits for this answer. The request is ordered all the same.
     Abandon(Ticket),
+    /// What this replica's copy of the service answered to an [`Effect::Call`], a response or
+    /// nothing for each call.
+    Answered {
+        /// The slot whose calls they were.
+        slot: Slot,
+        /// In the order of the calls, as many.
+        answers: Vec<Option<Response>>,
+    },
     /// A timer fired.
     Timer(Timer<P::Timer>),
     /// The link to a peer broke or came back.
@@ -50,7 +60,7 @@ pub enum Input<P: Protocol> {
 #[derive(Debug)]
 pub struct Recovered<R> {
     /// The write-ahead log's records, oldest first.
-    pub records: Vec<R>,
+    pub records: Vec<Record<R>>,
     /// Whether there was no write-ahead log at all: the disk was lost (rule 28a).
     pub lost: bool,
     /// How many entries the log holds.
@@ -76,24 +86,26 @@ pub enum Timer<T> {
     Progress,
     /// Ask again in state transfer, elsewhere.
     Sync,
+    /// Order what the copies answered, whether all have reported or not.
+    Reports,
 }
 
 /// Everything that a replica can ask for.
 #[derive(Clone, Debug)]
 pub enum Effect<P: Protocol> {
-    /// Make the engine's record durable before carrying out any later effect.
+    /// Make the record durable before carrying out any later effect.
     Persist {
         /// The slot that the record is about, if any.
         slot: Option<Slot>,
         /// What to keep.
-        record: P::Record,
+        record: Record<P::Record>,
     },
-    /// Write the engine's record in its place, but hold nothing up for it.
+    /// Write the record in its place, but hold nothing up for it.
     Note {
         /// The slot that the record is about, if any.
         slot: Option<Slot>,
         /// What to keep.
-        record: P::Record,
+        record: Record<P::Record>,
     },
     /// The replica has rejoined after a lost disk: sync the log, then remember the rejoin, durably,
     /// before any later effect (`Wal::rejoined`).
@@ -142,6 +154,33 @@ pub enum Effect<P: Protocol> {
         /// When it fires, from now; `None` disarms.
         after: Option<Duration>,
     },
+    /// Have this replica's copy of the service execute these, one after the other, and come back
+    /// with [`Input::Answered`]. The log holds all slots before. What entries of this slot stand
+    /// before a call, and between two, no copy executes. Slots come in order, and each at most
+    /// once after a start.
+    Call {
+        /// The slot.
+        slot: Slot,
+        /// At least one.
+        calls: Arc<Vec<Call>>,
+    },
+    /// What was agreed about a slot's calls, which were this replica's too. Where its copy did not
+    /// keep up, the copy no longer holds the service's state.
+    Agreed {
+        /// The slot.
+        slot: Slot,
+        /// For each call whether the own copy did what was agreed on.
+        kept_up: Vec<bool>,
+    },
+    /// How a replica's copy stands to what was agreed about a slot. Convicts nobody.
+    Heard {
+        /// The slot.
+        slot: Slot,
+        /// Whose copy.
+        replica: ReplicaId,
+        /// How it stands.
+        heard: Heard,
+    },
     /// Answer a gateway.
     Reply {
         /// Whom.
@@ -162,6 +201,40 @@ pub enum Effect<P: Protocol> {
     Ready(bool),
     /// What cannot be masked (P8): end the process with this reason.
     Halt(String),
+}
+
+/// How one replica's copy stands to what was agreed about a slot.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Heard {
+    /// It gave every answer that was agreed on.
+    Agrees,
+    /// It gave no answer where one was agreed on.
+    Silent,
+    /// It gave another answer than the agreed one.
+    Differs,
+}
+
+/// What the write-ahead log keeps.
+#[derive(BorshDeserialize, BorshSerialize, Clone, Debug, Eq, PartialEq)]
+pub enum Record<R> {
+    /// The engine's.
+    Engine(R),
+    /// This replica's report about its copy, with the answers themselves: others may need them.
+    Report {
+        /// As it is sent.
+        report: Report,
+        /// A response for each digest.
+        answers: Vec<Option<Response>>,
+    },
+    /// What a slot's answers are. A log that lost its end with the machine's power is executed
+    /// again from these: what all n replicas reported alike, fewer of them cannot agree on anew
+    /// without an ordered outcome, for which so many slots have no room.
+    Settled {
+        /// Which slot.
+        slot: Slot,
+        /// For each call; `None` where the own copy's answer is the agreed one.
+        answers: Vec<Option<Response>>,
+    },
 }
 
 /// An answer to a gateway.

@@ -5,11 +5,12 @@ use crate::{
     batch::Batcher,
     certify::{Answer, Certifier, OwnHeadWrong, Stabilised, wrong_result},
     config::Config,
+    copies::Copies,
     demand::Offer,
     execute::{Execution, Rules},
     message::{Cosign, Message, Progress},
     order::Ordered,
-    port::{Effect, Input, Recovered, Reply, Ticket, Timer},
+    port::{Effect, Input, Record, Recovered, Reply, Ticket, Timer},
     record::{Recorded, Recorder},
     rejoin::{self, Rejoining},
     signatures::Signatures,
@@ -21,8 +22,8 @@ use quorate_proof::{Frontier, leaf_hash};
 use quorate_protocol::{self as protocol, Accusation, Outbox, Protocol, Stable, To, Verdict};
 use quorate_service::Service;
 use quorate_types::{
-    Batch, Digest, Index, Item, Refusal, ReplicaId, Slot, StableCertificate, Time, UnixMillis,
-    View,
+    Asked, Batch, Digest, Index, Item, Refusal, ReplicaId, Slot, StableCertificate, Time,
+    UnixMillis, View,
     bug::{Bug, seeded},
 };
 use std::{
@@ -70,6 +71,7 @@ pub struct Replica<P: Protocol<Command = Batch>> {
     pub(crate) execution: Option<Execution>,
     pub(crate) recorder: Recorder,
     pub(crate) certifier: Certifier,
+    pub(crate) copies: Copies,
     pub(crate) syncer: Syncer,
     pub(crate) rejoining: Option<Rejoining>,
     /// Snapshots taken at slots that are not stable yet, newest last.
@@ -150,6 +152,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             votes: false,
             admission: Admission::new(&config),
             batcher: Batcher::new(config.limits.clone()),
+            copies: Copies::new(committee, window, config.limits.batch_items_max),
             execution: Some(execution),
             recorder: Recorder::new(Frontier::new()),
             certifier: Certifier::new(me, committee, cosigner, origin, window),
@@ -256,6 +259,13 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             Message::RejoinAsk { .. } | Message::RejoinOffer(_) => self.votes,
             Message::RejoinReport { .. } => self.rejoining.is_some(),
             Message::Progress(_) | Message::Sync(_) => true,
+            Message::Report(_)
+            | Message::Told(_)
+            | Message::AskAnswer { .. }
+            | Message::Answer { .. } => {
+                self.config.copies
+                    && self.copies.wants_message(message, self.certifier.stable_slot())
+            }
         }
     }
 
@@ -281,7 +291,10 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                 self.drive(at, protocol::Input::Timer(timer), out);
             }
             Input::Timer(Timer::Patience) => self.lose_patience(at, out),
+            Input::Answered { slot, answers } => self.answered(slot, answers, out),
             Input::Timer(Timer::Progress) => self.tick(at, out),
+            // What it is for is looked at after every input.
+            Input::Timer(Timer::Reports) => {}
             Input::Timer(Timer::Sync) => {
                 self.syncer.retry();
                 self.go_on(at, out);
@@ -290,6 +303,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         }
         self.execute_waiting(at, out);
         self.propose(at, out);
+        self.mind_copies(at, out);
         self.arm_patience(out);
         self.tell_ready(out);
     }
@@ -308,11 +322,19 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         }
         let after = Some(self.config.limits.progress);
         out.push(Effect::Timer { timer: Timer::Progress, after });
+        let stable = self.certifier.stable_slot();
+        let mut votes = Vec::with_capacity(records.len());
+        for record in records {
+            match record {
+                Record::Engine(record) => votes.push(record),
+                record => self.copies.recall(record, stable),
+            }
+        }
         if lost {
             self.rejoining = Some(Rejoining::new(nonce));
             self.tick(at, out);
         } else {
-            self.begin_to_vote(at, records, out);
+            self.begin_to_vote(at, votes, out);
         }
     }
 
@@ -353,6 +375,13 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             Message::Cosign(cosign) => self.cosigned(at, via, cosign, out),
             Message::Progress(progress) => self.progressed(via, progress),
             Message::Sync(sync) => self.sync(at, via, sync, out),
+            Message::Report(report) => self.take_report(via, report, out),
+            Message::Told(reports) => {
+                // Who told them has them already: to its own no answer is due.
+                reports.into_iter().for_each(|it| self.take_report(self.config.me, it, out));
+            }
+            Message::AskAnswer { slot, digest } => self.serve_answer(via, slot, digest, out),
+            Message::Answer { response, .. } => self.take_answer(*response),
             Message::RejoinAsk { nonce } => self.report(at, via, nonce, out),
             Message::RejoinReport { nonce, report } => self.reported(&nonce, *report, out),
             Message::RejoinOffer(rejoin) => self.offered(at, via, rejoin, out),
@@ -412,8 +441,12 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     ) {
         use protocol::Effect as Engine;
         match effect {
-            Engine::Persist { slot, record } => out.push(Effect::Persist { slot, record }),
-            Engine::Note { slot, record } => out.push(Effect::Note { slot, record }),
+            Engine::Persist { slot, record } => {
+                out.push(Effect::Persist { slot, record: Record::Engine(record) });
+            }
+            Engine::Note { slot, record } => {
+                out.push(Effect::Note { slot, record: Record::Engine(record) });
+            }
             Engine::Forget { below } => out.push(Effect::Forget { below }),
             Engine::Send { to, message } => {
                 out.push(Effect::Send { to, message: Message::Engine(message) });
@@ -423,9 +456,12 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             }
             Engine::Judge { slot, view, digest, proposal, fresh } => {
                 let clock = fresh.then_some(at.clock);
-                let verdict =
-                    proposal.map_or(Verdict::Accepted, |batch| self.admission.judge(&batch, clock));
-                inputs.push_back(protocol::Input::Verdict { slot, view, digest, verdict });
+                let batch = proposal.as_deref();
+                let judge = |batch: &Batch| self.admission.judge(batch, clock);
+                let verdict = batch.map_or(Verdict::Accepted, judge);
+                if self.may_judge((slot, view, digest), batch, fresh, verdict) {
+                    inputs.push_back(protocol::Input::Verdict { slot, view, digest, verdict });
+                }
             }
             Engine::Commit { slot, command, .. } => {
                 let stable = self.commit(slot, command.clone(), out);
@@ -494,6 +530,16 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             // Executed from the log, by state transfer.
             return None;
         }
+        if self.config.copies
+            && let Some(batch) = &batch
+        {
+            self.batcher.ordered(batch);
+            for item in &batch.items {
+                if let Item::Outcome(outcome) = item {
+                    self.copies.decided(slot, self.certifier.stable_slot(), outcome);
+                }
+            }
+        }
         self.decided.insert(slot, batch);
         self.execute_decided(out)
     }
@@ -509,21 +555,28 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         }
         while !self.syncer.replaces_state()
             && self.certifier.has_room()
-            && let Some(mut batch) = self.decided.remove(&self.executed().next())
+            && let next = self.executed().next()
+            && let Some(batch) = self.decided.get(&next).cloned()
+            && let Some(answers) = self.agreed_answers(next, batch.as_ref(), out)
+            && let Some(mut batch) = self.decided.remove(&next)
         {
             if seeded(Bug::BatchOrderDiffers) && self.config.me.0 % 2 == 1 {
                 batch.iter_mut().for_each(|batch| Arc::make_mut(batch).items.reverse());
             }
-            let ordered = Ordered::new(self.executed().next(), batch);
-            let executed = self.execution.as_mut()?.execute(ordered);
+            let ordered = Ordered::new(next, batch);
+            let executed = self.execution.as_mut()?.execute_answered(&ordered, answers);
             let recorded = self.recorder.record(executed);
             stable = self.publish(recorded, out).or(stable);
         }
         // The engine runs one window at most ahead of what it knows to be certified. What lies
         // below that, others hold and state transfer brings. What lies above, perhaps nobody can
         // certify without this replica, and the engine does not commit it again.
+        let too_many = self.decided.len() as u64 > self.decided_max();
         while self.decided.len() as u64 > self.decided_max() {
             self.decided.pop_first();
+        }
+        if too_many {
+            self.mark_ordered();
         }
         stable
     }
@@ -547,7 +600,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         let slot = recorded.slot();
         let (from, items) = (recorded.from, recorded.items.clone());
         let tickets = self.release(&recorded);
-        self.refuse_expired(&recorded, out);
+        self.refuse_expired(&recorded.expired, out);
         self.consider_snapshot(&recorded);
         out.push(Effect::Append { from, items });
         let cosign = self.certifier.open(recorded, tickets);
@@ -574,8 +627,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     }
 
     /// Whose requests came too late to be executed: whether they were before, nobody remembers.
-    fn refuse_expired(&mut self, recorded: &Recorded, out: &mut Effects<P>) {
-        for asked in &recorded.expired {
+    pub(crate) fn refuse_expired(&mut self, expired: &[Asked], out: &mut Effects<P>) {
+        for asked in expired {
             let waiting = self.batcher.expire(asked);
             let Some(ticket) = waiting.and_then(|waiting| waiting.ticket) else { continue };
             let reply = Reply::Refused(Refusal::new(
@@ -608,8 +661,9 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
 
     /// The slot that this replica must still fill up to, if it leads. Said again in every view,
     /// since a leader may have been replaced before it got there.
-    fn filling(&self) -> Option<Slot> {
-        (self.leads() && self.fill > self.executed()).then_some(self.fill)
+    pub(crate) fn filling(&self) -> Option<Slot> {
+        let through = self.fill.min(self.last_for_all());
+        (self.leads() && through > self.executed()).then_some(through)
     }
 
     // --- certify -------------------------------------------------------------------------------
@@ -642,6 +696,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             return None;
         }
         out.push(Effect::Certify(certificate.clone()));
+        self.copies.forget(certificate.slot());
         for (ticket, answer) in answers {
             let reply = match answer {
                 Answer::Certified(certified) => Reply::Certified(certified),

@@ -14,6 +14,7 @@
 //! | `trie`, `hash` | how the map is laid out, and what its root is the hash of |
 //! | [`kv`] | the built-in key-value service |
 //! | [`cart`] | the built-in shopping cart |
+//! | [`elsewhere`] | what stands in for a service that runs outside |
 //!
 //! ```
 //! use quorate_service::{Context, Service};
@@ -30,6 +31,7 @@
 
 pub mod cart;
 pub mod context;
+pub mod elsewhere;
 mod hash;
 pub mod kv;
 pub mod page;
@@ -39,6 +41,7 @@ mod trie;
 
 pub use cart::Cart;
 pub use context::Context;
+pub use elsewhere::Elsewhere;
 pub use kv::Kv;
 pub use page::{Cursor, Next, Page};
 pub use rng::Rng;

@@ -44,9 +44,9 @@ fail without the bug.
 Written by `cargo xtask bugs --write`; `cargo xtask bugs --only NAME` repeats a line. *Plans* says
 what deals them: `swarm` as `quorate sim swarm` does, `laggards` with somebody who is away for long
 and liars who wait for it, `twins` with two machines for each faulty key, `disks` with disks that
-make trouble, `crash-points` with a death right after a write, a message or an answer. *Seeds* is
-how many of them it took, with so many replicas in the last. `.ci/run --stage bugs` looks for all of
-them.
+make trouble, `copies` with bad copies of a service that runs outside, `crash-points` with a death
+right after a write, a message or an answer. *Seeds* is how many of them it took, with so many
+replicas in the last. `.ci/run --stage bugs` looks for all of them.
 
 ";
 

@@ -31,8 +31,17 @@
 //! | [`Deed::InventDecisions`] | decisions that it made alone, that nobody signed, or of another command |
 //! | [`Deed::InventPrepared`] | in view changes, certificates that nobody signed |
 //! | [`Deed::ForgeCertificates`] | certified heads that no quorum cosigned |
+//! | [`Deed::ReportTwice`] | two reports on its copy, by whom it tells |
+//! | [`Deed::ReportFalsely`] | reports of answers that its copy did not give, or of none |
+//! | [`Deed::WithholdOutcome`] | as primary, never an outcome |
+//! | [`Deed::ForgeOutcome`] | as primary, outcomes of too few reports, or of invented ones |
+//! | [`Deed::AnswerWrongly`] | other answers than were asked for |
 
+mod answers;
+mod deed;
 mod forge;
+
+pub use deed::Deed;
 
 use crate::{
     cluster::Cluster,
@@ -55,10 +64,9 @@ use quorate_replica::{
     message::{Cosign, Manifest, Page, Progress, Sync},
 };
 use quorate_types::{
-    Asked, Batch, ClientSignature, Digest, Index, Item, PublicKey, Rejoin, ReplicaId, Request,
-    Salt, Signature, Slot, StableCertificate, UnixMillis, View, Wire,
+    Asked, Batch, ClientSignature, Digest, Index, Item, PublicKey, Rejoin, ReplicaId, Report,
+    Request, Salt, Signature, Slot, StableCertificate, UnixMillis, View, Wire,
 };
-use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -79,156 +87,6 @@ const LOSSES_MAX: u32 = 6;
 
 /// How far a report is inflated at most, in slots and in views.
 const INFLATION_MAX: u64 = u64::MAX;
-
-/// What a Byzantine replica does.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Deed {
-    /// Tells some the truth and others its contradiction, both validly signed.
-    Equivocate,
-    /// Sends nothing; beside other deeds, leaves out one message in five.
-    Mute,
-    /// Sends everything late.
-    Delay,
-    /// Sends nothing of the order to those whom it deceives.
-    Withhold,
-    /// Changes one byte in one of eight messages.
-    Corrupt,
-    /// As primary, proposes batches that no correct primary proposes.
-    ProposeOddly,
-    /// Reports in view changes that it prepared nothing.
-    Forget,
-    /// Cosigns another root.
-    CosignWrongly,
-    /// Signs the right heads wrongly.
-    CosignBadly,
-    /// Its service gives wrong results now and then.
-    ExecuteWrongly,
-    /// Sends pages with other exchanges.
-    ForgePages,
-    /// Sends pages with other signatures of clients, which no entry covers.
-    ForgeSignatures,
-    /// Sends pages whose entries are not what was asked for.
-    MisplacePages,
-    /// Sends wrong pieces of state.
-    ForgeState,
-    /// Offers its first snapshot and certificate for ever.
-    OfferOldSnapshots,
-    /// Forwards requests and rejoins to some only.
-    PassOnToFew,
-    /// Claims to be far ahead.
-    Boast,
-    /// Reports a window's end that lies too far ahead.
-    InflateReports,
-    /// Says that it lost its disk, and has itself ordered back in.
-    ClaimLoss,
-    /// Sends old messages again.
-    Replay,
-    /// Forwards garbage.
-    SendJunk,
-    /// Gives clients answers that it made up.
-    ForgeAnswers,
-    /// Gives clients answers that were given before: to the same request, where it has no key, and
-    /// else to another.
-    ReplayAnswers,
-    /// Passes on others' votes as if they had been cast in the view after.
-    Relabel,
-    /// Proposes where another one leads.
-    Usurp,
-    /// Passes on decisions that no quorum made, and other commands than decided ones.
-    InventDecisions,
-    /// Reports in view changes what nobody prepared.
-    InventPrepared,
-    /// Offers certified heads that no quorum cosigned.
-    ForgeCertificates,
-}
-
-impl Deed {
-    /// All of them.
-    pub const ALL: [Self; 28] = [
-        Self::Equivocate,
-        Self::Mute,
-        Self::Delay,
-        Self::Withhold,
-        Self::Corrupt,
-        Self::ProposeOddly,
-        Self::Forget,
-        Self::CosignWrongly,
-        Self::CosignBadly,
-        Self::ExecuteWrongly,
-        Self::ForgePages,
-        Self::ForgeSignatures,
-        Self::MisplacePages,
-        Self::ForgeState,
-        Self::OfferOldSnapshots,
-        Self::PassOnToFew,
-        Self::Boast,
-        Self::InflateReports,
-        Self::ClaimLoss,
-        Self::Replay,
-        Self::SendJunk,
-        Self::ForgeAnswers,
-        Self::ReplayAnswers,
-        Self::Relabel,
-        Self::Usurp,
-        Self::InventDecisions,
-        Self::InventPrepared,
-        Self::ForgeCertificates,
-    ];
-
-    /// The name under which it is counted.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Equivocate => "equivocate",
-            Self::Mute => "mute",
-            Self::Delay => "delay",
-            Self::Withhold => "withhold",
-            Self::Corrupt => "corrupt",
-            Self::ProposeOddly => "propose-oddly",
-            Self::Forget => "forget",
-            Self::CosignWrongly => "cosign-wrongly",
-            Self::CosignBadly => "cosign-badly",
-            Self::ExecuteWrongly => "execute-wrongly",
-            Self::ForgePages => "forge-pages",
-            Self::ForgeSignatures => "forge-signatures",
-            Self::MisplacePages => "misplace-pages",
-            Self::ForgeState => "forge-state",
-            Self::OfferOldSnapshots => "offer-old-snapshots",
-            Self::PassOnToFew => "pass-on-to-few",
-            Self::Boast => "boast",
-            Self::InflateReports => "inflate-reports",
-            Self::ClaimLoss => "claim-loss",
-            Self::Replay => "replay",
-            Self::SendJunk => "send-junk",
-            Self::ForgeAnswers => "forge-answers",
-            Self::ReplayAnswers => "replay-answers",
-            Self::Relabel => "relabel",
-            Self::Usurp => "usurp",
-            Self::InventDecisions => "invent-decisions",
-            Self::InventPrepared => "invent-prepared",
-            Self::ForgeCertificates => "forge-certificates",
-        }
-    }
-
-    /// Those that lie to who lags or lost its disk.
-    pub const TO_LAGGARDS: [Self; 8] = [
-        Self::ForgePages,
-        Self::ForgeSignatures,
-        Self::MisplacePages,
-        Self::ForgeState,
-        Self::OfferOldSnapshots,
-        Self::Boast,
-        Self::InflateReports,
-        Self::ForgeCertificates,
-    ];
-
-    /// Draws one of some.
-    #[must_use]
-    pub fn draw(rng: &mut Rng, of: &[Self]) -> Self {
-        *rng.pick(of).unwrap_or(&Self::Mute)
-    }
-}
 
 /// A message on its way to one replica.
 #[derive(Debug)]
@@ -256,6 +114,8 @@ pub struct Adversary {
     /// Of its first snapshot.
     oldest: Option<Arc<StableCertificate>>,
     proposals: BTreeMap<(View, Slot), Order<Batch>>,
+    /// What it says in place of its reports.
+    reports: BTreeMap<Slot, Report>,
     /// The furthest place that anybody voted for.
     newest: Option<(View, Slot)>,
     rejoin: Option<Rejoin>,
@@ -286,6 +146,7 @@ impl Adversary {
             answers: VecDeque::new(),
             oldest: None,
             proposals: BTreeMap::new(),
+            reports: BTreeMap::new(),
             newest: None,
             rejoin: None,
             losses: 0,
@@ -431,6 +292,12 @@ impl Adversary {
             report.signature = self.key().sign(&bytes);
             return Arc::new(Message::RejoinReport { nonce: *nonce, report });
         }
+        if let Message::Report(report) = &**message
+            && self.deceived.contains(&to)
+            && self.tempted(Deed::ReportTwice, 700)
+        {
+            return Arc::new(Message::Report(self.other_report(report)));
+        }
         let Message::Engine(order) = &**message else { return message.clone() };
         if !self.deceived.contains(&to) || !self.deeds.contains(&Deed::Equivocate) {
             return message.clone();
@@ -457,6 +324,10 @@ impl Adversary {
                 Message::Progress(Progress { executed, stable })
             }
             Message::Sync(sync) => Message::Sync(self.lie(sync)),
+            Message::Report(report) => Message::Report(self.reported(report)),
+            Message::Answer { slot, response } => {
+                Message::Answer { slot, response: self.answered(response) }
+            }
             Message::Engine(order) => Message::Engine(self.misorder(order)),
             other => other,
         };
@@ -657,7 +528,8 @@ impl Adversary {
         let Body::PrePrepare(PrePrepare { vote, command: Some(batch) }) = &order.body else {
             return order;
         };
-        if vote.signer != self.me || !self.deeds.contains(&Deed::ProposeOddly) {
+        let odd = [Deed::ProposeOddly, Deed::WithholdOutcome, Deed::ForgeOutcome];
+        if vote.signer != self.me || odd.iter().all(|deed| !self.deeds.contains(deed)) {
             return order;
         }
         let place = (vote.header.view, vote.header.slot);
@@ -665,12 +537,14 @@ impl Adversary {
             return known.clone();
         }
         let mut odd = order.clone();
+        let mut command = self.without_outcome(batch);
         if self.tempted(Deed::ProposeOddly, 500) {
-            let batch = self.odd_batch(Batch::clone(batch));
-            let header = Header { digest: digest_of(Some(&batch)), ..vote.header };
+            command = Some(Arc::new(self.odd_batch(Batch::clone(batch))));
+        }
+        if command.as_ref() != Some(batch) {
+            let header = Header { digest: digest_of(command.as_deref()), ..vote.header };
             let (key, domain) = (self.key(), &self.cluster.domain);
             let vote = Vote::sign(header, Phase::PrePrepare, self.me, &key, domain, order.instance);
-            let command = Some(Arc::new(batch));
             odd.body = Body::PrePrepare(PrePrepare { vote, command });
         }
         self.proposals.insert(place, odd.clone());

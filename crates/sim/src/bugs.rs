@@ -41,14 +41,16 @@ pub enum Deal {
     Twins,
     /// Disks make trouble again and again.
     Disks,
+    /// The service runs outside, and copies of it are bad.
+    Copies,
     /// A quiet run in which one dies right after something that it did.
     CrashPoints,
 }
 
 impl Deal {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Swarm, Self::Laggards, Self::Twins, Self::Disks, Self::CrashPoints];
+    pub const ALL: [Self; 6] =
+        [Self::Swarm, Self::Laggards, Self::Twins, Self::Disks, Self::CrashPoints, Self::Copies];
 
     /// Its name.
     #[must_use]
@@ -58,6 +60,7 @@ impl Deal {
             Self::Laggards => "laggards",
             Self::Twins => "twins",
             Self::Disks => "disks",
+            Self::Copies => "copies",
             Self::CrashPoints => "crash-points",
         }
     }
@@ -77,6 +80,7 @@ impl Deal {
             Self::Laggards => Plan::draw_with(seed, of(Mix::Swarm).n, &Deed::TO_LAGGARDS, true),
             Self::Twins => of(Mix::Twins),
             Self::Disks => of(Mix::Disks),
+            Self::Copies => of(Mix::Copies),
             Self::CrashPoints => return crash_points::drawn(seed),
         };
         (plan.n, run(plan))

@@ -10,7 +10,7 @@ use crate::{
     check::{Asked, answers, key_of},
     client::Operation,
     cluster::Tuning,
-    model::{Expected, Model},
+    model::{Expected, Leeway, Model},
     violation::{Check, Violation},
 };
 use quorate_proof::{Frontier, leaf_hash};
@@ -49,6 +49,11 @@ impl Canon {
             effects: BTreeSet::new(),
             window: tuning.replay_window,
         }
+    }
+
+    /// Bears with so much from now on.
+    pub fn bear(&mut self, leeway: Leeway) {
+        self.model.bear(leeway);
     }
 
     /// How many items correct replicas hold.

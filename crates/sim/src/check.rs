@@ -7,7 +7,7 @@
 use crate::{
     client::{Operation, Returned},
     cluster::Tuning,
-    model::{Expected, Model, content},
+    model::{Expected, Leeway, Model, Void, content},
     violation::{Check, Violation},
 };
 use quorate_replica::Snapshot;
@@ -29,6 +29,8 @@ pub struct Trace {
     pub invented: Vec<Request>,
     /// The bounds of the replay table.
     pub tuning: Tuning,
+    /// What the service's copies may have answered.
+    pub leeway: Leeway,
 }
 
 impl Trace {
@@ -39,7 +41,7 @@ impl Trace {
     pub fn check(&self) -> Result<(), Violation> {
         let log = one_log(&self.logs)?;
         valid(log, &self.history, &self.invented)?;
-        let expected = executed(log, self.tuning)?;
+        let expected = executed(log, self.tuning, self.leeway)?;
         if self.tuning.replay_window >= log.len() as u64 {
             at_most_once(log, &expected)?;
         }
@@ -153,8 +155,13 @@ impl Asked {
 ///
 /// # Errors
 /// The first entry that does not.
-pub fn executed(log: &[LogItem], tuning: Tuning) -> Result<Vec<Option<Expected>>, Violation> {
+pub fn executed(
+    log: &[LogItem],
+    tuning: Tuning,
+    leeway: Leeway,
+) -> Result<Vec<Option<Expected>>, Violation> {
     let mut model = Model::new(tuning);
+    model.bear(leeway);
     let mut all = Vec::with_capacity(log.len());
     for (at, item) in log.iter().enumerate() {
         let wrong = |it: Violation| it.check.broken(format!("entry {at}: {}", it.reason));
@@ -226,10 +233,10 @@ pub fn forgotten(log: &[LogItem]) -> u64 {
 }
 
 /// Whether a response is the service's. The others are refusals that change nothing: a signature
-/// too old, a key used twice, a replay table that is full.
+/// too old, a key used twice, a replay table that is full; or no copy executed the request.
 #[must_use]
 pub fn took_effect(response: &Response) -> bool {
-    !matches!(response.status, 401 | 422 | 503)
+    !matches!(response.status, 401 | 422 | 503) && Void::of(response) != Some(Void::Silent)
 }
 
 /// The answers are those of the log, in an order that respects real time.

@@ -10,7 +10,7 @@ use quorate_ledger::Owner;
 use quorate_proof::{Coverage, Origin, Policy};
 use quorate_protocol::pbft::{Pbft, PbftConfig};
 use quorate_replica::{Config, Limits, Replica};
-use quorate_service::{Kv, Service};
+use quorate_service::{Elsewhere, Kv, Service};
 use quorate_types::{Batch, Chain, Committee, FaultModel, ReplicaId, Time, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, time::Duration};
@@ -88,6 +88,8 @@ pub struct Cluster {
     pub limits: Limits,
     /// The engine's window.
     pub window: u64,
+    /// Whether the service runs outside, a copy beside each replica.
+    pub copies: bool,
     /// Whose service gives wrong results.
     pub wrong: BTreeSet<ReplicaId>,
     /// How often it did.
@@ -128,6 +130,7 @@ impl Cluster {
             limits,
             window,
             view_timeout,
+            copies: false,
             wrong,
             wrongs,
         })
@@ -145,6 +148,7 @@ impl Cluster {
             policy: self.policy.digest(),
             genesis: GENESIS,
             coverage: Coverage::default(),
+            copies: self.copies,
             window: self.window,
             limits: self.limits.clone(),
         };
@@ -153,6 +157,7 @@ impl Cluster {
         engine.view_timeout = self.view_timeout;
         let signer = self.keys.vote_signer(me);
         let service: Box<dyn Service> = match self.wrong.contains(&me) {
+            _ if self.copies => Box::new(Elsewhere::default()),
             true => Box::new(Wrong::new(Kv, self.wrongs.clone())),
             false => Box::new(Kv),
         };

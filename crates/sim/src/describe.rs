@@ -14,7 +14,7 @@ use quorate_replica::{
     Message, Timer,
     message::{StateMap, Sync},
 };
-use quorate_types::{Batch, Digest, Item, ReplicaId, Request, StableCertificate};
+use quorate_types::{Batch, Digest, Item, ReplicaId, Request, Slot, StableCertificate};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -86,6 +86,25 @@ pub fn describe(message: &Sent) -> Described {
             let reports = names(rejoin.reports.iter().map(|report| report.reporter));
             let rest = format!("reports of {reports}, nonce {}", short(&rejoin.nonce));
             described("RejoinOffer", rejoin.replica.to_string(), rest)
+        }
+        Message::Report(report) => {
+            let answers = report.answers.iter().map(|answer| match answer {
+                Some(digest) => short(digest),
+                None => "no answer".to_owned(),
+            });
+            let answers: Vec<String> = answers.collect();
+            described("Report", format!("s{}", report.slot), answers.join(", "))
+        }
+        Message::Told(reports) => {
+            let slot = reports.first().map_or(Slot(0), |report| report.slot);
+            let rest = format!("reports of {}", names(reports.iter().map(|it| it.reporter)));
+            described("Told", format!("s{slot}"), rest)
+        }
+        Message::AskAnswer { slot, digest } => {
+            described("AskAnswer", format!("s{slot}"), short(digest))
+        }
+        Message::Answer { slot, response } => {
+            described("Answer", format!("s{slot}"), format!("status {}", response.status))
         }
     }
 }
@@ -202,13 +221,14 @@ fn reported(report: &ViewChange) -> String {
 /// What fills a slot.
 fn of(command: Option<&Batch>) -> String {
     let Some(batch) = command else { return "no-op".to_owned() };
-    let rejoins = batch.items.iter().filter_map(|item| match item {
+    let others = batch.items.iter().filter_map(|item| match item {
         Item::Rejoin(rejoin) => Some(format!("rejoin of {}", rejoin.replica)),
+        Item::Outcome(outcome) => Some(format!("outcome of s{}", outcome.slot)),
         Item::Request(_) => None,
     });
-    let rejoins: Vec<String> = rejoins.collect();
-    let requests = counted(batch.items.len() - rejoins.len(), "request");
-    [vec![requests], rejoins].concat().join(", ")
+    let others: Vec<String> = others.collect();
+    let requests = counted(batch.items.len() - others.len(), "request");
+    [vec![requests], others].concat().join(", ")
 }
 
 /// What a client asks, in one word of HTTP.
@@ -226,6 +246,7 @@ pub fn timer(timer: &TimerName) -> &'static str {
         Timer::Patience => "requests wait for too long",
         Timer::Progress => "time for a Progress",
         Timer::Sync => "a peer sends nothing",
+        Timer::Reports => "not all copies reported",
     }
 }
 

@@ -256,6 +256,7 @@ impl World {
                 format!("the link to {peer} {}", if *up { "is back" } else { "broke" })
             }
             Event::Call { client } | Event::Retry { client, .. } => format!("a call of c{client}"),
+            Event::Answered { slot, .. } => format!("its copy answered to s{slot}"),
             Event::Abandon { .. } => "a client that left".to_owned(),
             _ => "its disk".to_owned(),
         };

@@ -25,6 +25,8 @@
 //! | [`adversary`] | what a Byzantine replica makes of what the one inside it sends |
 //! | [`plan`] | which faults a seed brings, and when |
 //! | [`cast`] | who is faulty, and how |
+//! | [`copy`] | a service that runs outside, and its copies |
+//! | `beside` | between replicas and the copies beside them |
 //! | [`client`] | clients that retry under one key at any gateway, and some that misbehave |
 //! | [`answer`] | a certified answer as a gateway writes it and a client checks it |
 //! | [`world`] | the event loop that holds them together |
@@ -48,6 +50,7 @@
 
 pub mod adversary;
 pub mod answer;
+mod beside;
 pub mod bounds;
 #[cfg(feature = "seeded-bugs")]
 pub mod bugs;
@@ -57,6 +60,7 @@ pub mod cast;
 pub mod check;
 pub mod client;
 pub mod cluster;
+pub mod copy;
 pub mod cost;
 pub mod crash_points;
 pub mod describe;

@@ -18,7 +18,7 @@
 use crate::{
     check::{Trace, took_effect},
     client::{Operation, Returned},
-    model::content,
+    model::{Void, content},
     violation::{Check, Violation},
 };
 use bytes::Bytes;
@@ -69,7 +69,7 @@ impl Beside {
     /// holds.
     #[must_use]
     pub fn of(trace: &Trace) -> Self {
-        let Trace { logs, history, invented, tuning } = trace;
+        let Trace { logs, history, invented, tuning, .. } = trace;
         let log = logs.iter().max_by_key(|log| log.len()).map_or(&[][..], |log| log);
         let forgets = tuning.replay_window < log.len() as u64;
         let keyed = |request: &Request| request.field("idempotency-key").is_some();
@@ -168,6 +168,10 @@ impl<'a> Asked<'a> {
         let first = self.first.get_or_insert((&operation.request, operation.called));
         first.1 = first.1.min(operation.called);
         let Some(Returned { at, index, response, .. }) = &operation.returned else { return };
+        // Nobody was told what the service did.
+        if Void::of(response).is_some() {
+            return;
+        }
         if took_effect(response) {
             let answer = self.answers.entry(*index).or_insert((*at, response));
             answer.0 = answer.0.min(*at);

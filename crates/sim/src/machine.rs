@@ -7,6 +7,7 @@
 use crate::{
     adversary::Adversary,
     cluster::Cluster,
+    copy::ServiceCopy,
     cost::{Cpu, Operation, Work},
     disks::Drive,
     plan::Plan,
@@ -19,11 +20,14 @@ use crate::{
 use quorate_crypto::{Claim, Claims, Domain};
 use quorate_ledger::MemoryDisk;
 use quorate_replica::{Message, Ticket};
-use quorate_types::{ReplicaId, Request, Slot};
+use quorate_types::{ReplicaId, Request, Response, Slot};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
+
+/// Parts the numbers of copies from those of all else.
+const COPY_FORK: u64 = 0x6265_7369_6465;
 
 pub(crate) struct Machine {
     pub(crate) disk: MemoryDisk,
@@ -41,6 +45,8 @@ pub(crate) struct Machine {
     /// The slot at which a state transfer began that still runs.
     pub(crate) transfer: Option<Slot>,
     pub(crate) adversary: Option<Adversary>,
+    /// Of a service that runs outside.
+    pub(crate) copy: Option<ServiceCopy>,
     /// None where nothing costs anything.
     cpu: Option<Cpu>,
     /// Verified, and not yet handled.
@@ -60,11 +66,12 @@ pub(crate) enum Input {
     Link { peer: ReplicaId, up: bool },
     Submit { ticket: Ticket, request: Box<Request>, operation: usize },
     Abandon { ticket: Ticket },
+    Answered { slot: Slot, answers: Vec<Option<Response>> },
 }
 
 impl Machine {
     pub(crate) fn new(
-        replica: ReplicaId,
+        (at, replica): (Seat, ReplicaId),
         cluster: &Arc<Cluster>,
         plan: &Plan,
         rng: &mut Rng,
@@ -75,6 +82,11 @@ impl Machine {
         let adversary = plan.cast.liars.get(&replica).map(|deeds| {
             let (deeds, deceived) = (deeds.clone(), plan.cast.deceived.clone());
             Adversary::new(replica, cluster.clone(), deeds, deceived, rng.fork())
+        });
+        // Drawn apart, so that plans without copies stay as they are.
+        let copy = plan.copies.as_ref().map(|copies| {
+            let seed = plan.seed ^ COPY_FORK.rotate_left(u32::from(at.0));
+            ServiceCopy::new(copies.habits.get(&replica).copied(), Rng::new(seed))
         });
         Self {
             disk: MemoryDisk::new(),
@@ -88,6 +100,7 @@ impl Machine {
             voted: true,
             transfer: None,
             adversary,
+            copy,
             cpu: (!plan.costs.is_free()).then(|| Cpu::new(plan.costs.clone())),
             waiting: VecDeque::new(),
             is_busy: false,
@@ -100,6 +113,9 @@ impl Machine {
         self.armed.clear();
         self.waiting.clear();
         self.is_busy = false;
+        if let Some(copy) = &mut self.copy {
+            copy.begin_life();
+        }
         if let Some(cpu) = &mut self.cpu {
             cpu.reset();
         }
@@ -207,6 +223,7 @@ impl World {
                 }
                 self.note_asked(operation, at, taken);
             }
+            Input::Answered { slot, answers } => process.answered(now, slot, answers, acts),
             Input::Abandon { ticket } => {
                 self.outcome.inject("client-abandons");
                 process.abandon(now, ticket, acts);
@@ -236,6 +253,7 @@ fn work_before(cpu: &mut Cpu, process: &Process, domain: &Domain, input: &Input)
         | Input::Saved
         | Input::Page(_)
         | Input::Link { .. }
+        | Input::Answered { .. }
         | Input::Abandon { .. } => {}
     }
     let mut signatures = 0;

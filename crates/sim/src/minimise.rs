@@ -166,6 +166,17 @@ fn without_lies(plan: &Plan) -> Vec<Smaller> {
     for deceived in &cast.deceived {
         all.push(("a dupe", edited(plan, |plan| plan.cast.deceived.remove(deceived))));
     }
+    for &whose in plan.copies.iter().flat_map(|copies| copies.habits.keys()) {
+        let sound = |plan: &mut Plan| {
+            if let Some(copies) = &mut plan.copies {
+                copies.habits.remove(&whose);
+            }
+        };
+        all.push(("a bad copy", edited(plan, sound)));
+    }
+    if plan.copies.is_some() {
+        all.push(("copies", edited(plan, |plan| plan.copies = None)));
+    }
     // Whoever does nothing is not faulty, though it was cast for it.
     let seating = Seating::new(plan.n, &cast.twins);
     let struck = |replica: &ReplicaId| {
@@ -206,6 +217,9 @@ fn smaller(plan: &Plan) -> Vec<Smaller> {
         cast.liars.remove(&last);
         cast.deceived.remove(&last);
         cast.clocks.remove(&last);
+        if let Some(copies) = &mut plan.copies {
+            copies.habits.remove(&last);
+        }
         keep_seats(plan, |at| match at.0.cmp(&last.0) {
             std::cmp::Ordering::Less => Some(at),
             std::cmp::Ordering::Equal => None,

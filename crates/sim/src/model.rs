@@ -16,6 +16,38 @@ use std::collections::BTreeMap;
 /// How far a signature's time may lie from the agreed one, in seconds.
 const SIGNATURE_AGE_S_MAX: u64 = 300;
 
+/// What answers of copies may be, beside the right one. None may be anything else where the service
+/// runs inside the replicas, or f copies are bad at most.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Leeway {
+    /// Too few copies may agree.
+    pub voids: bool,
+    /// So many may agree on something wrong.
+    pub wrong: bool,
+}
+
+/// How a call ended on whose answer the copies did not agree.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Void {
+    /// It was executed.
+    Disagree,
+    /// It counts as not executed.
+    Silent,
+}
+
+impl Void {
+    /// Whether a response says so.
+    #[must_use]
+    pub fn of(response: &Response) -> Option<Self> {
+        let says = |code: &[u8]| response.body.windows(code.len()).any(|window| window == code);
+        match response.status {
+            502 if says(b"\"copies-disagree\"") => Some(Self::Disagree),
+            502 if says(b"\"copies-silent\"") => Some(Self::Silent),
+            _ => None,
+        }
+    }
+}
+
 /// What an entry must answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Expected {
@@ -72,6 +104,7 @@ struct Seen {
 #[derive(Debug)]
 pub struct Model {
     tuning: Tuning,
+    leeway: Leeway,
     store: BTreeMap<String, Bytes>,
     seen: BTreeMap<Name, Seen>,
     time: UnixMillis,
@@ -82,7 +115,12 @@ impl Model {
     #[must_use]
     pub fn new(tuning: Tuning) -> Self {
         let (store, seen) = (BTreeMap::new(), BTreeMap::new());
-        Self { tuning, store, seen, time: UnixMillis(0) }
+        Self { tuning, leeway: Leeway::default(), store, seen, time: UnixMillis(0) }
+    }
+
+    /// Bears with so much from now on.
+    pub fn bear(&mut self, leeway: Leeway) {
+        self.leeway = leeway;
     }
 
     /// What the next entry must answer; `None` if it answers no request.
@@ -126,7 +164,7 @@ impl Model {
         }
         Ok(Some(match refused {
             Some(status) => Expected { status, body: None, executed: false },
-            None => self.serve(request, &exchange.response),
+            None => self.called(request, &exchange.response)?,
         }))
     }
 
@@ -138,6 +176,27 @@ impl Model {
     /// No run is long enough for a signed request to be forgotten.
     fn is_full(&self) -> bool {
         self.seen.values().filter(|seen| seen.signed).count() >= self.tuning.replay_signed_max
+    }
+
+    /// The service, wherever it runs. What its copies came to counts as executed, unless they were
+    /// silent.
+    fn called(&mut self, request: &Request, response: &Response) -> Result<Expected, Violation> {
+        let any = Expected { status: response.status, body: None, executed: true };
+        match Void::of(response) {
+            Some(void) if !self.leeway.voids => {
+                let reason = format!("{void:?}, though no more than f copies are bad");
+                Err(Check::Copies.broken(reason))
+            }
+            Some(Void::Silent) => Ok(any),
+            Some(Void::Disagree) => {
+                self.serve(request, response);
+                Ok(any)
+            }
+            None => {
+                let expected = self.serve(request, response);
+                Ok(if self.leeway.wrong { any } else { expected })
+            }
+        }
     }
 
     /// The service. How it words its problems is its own affair, and so is what a liar asks of it

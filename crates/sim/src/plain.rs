@@ -175,7 +175,7 @@ macro_rules! itself {
     )*};
 }
 
-itself!(i64, u64, crate::adversary::Deed);
+itself!(i64, u64, crate::adversary::Deed, crate::copy::Habit);
 
 impl<T: Plain> Plain for Option<T> {
     type As = Option<T::As>;

@@ -8,6 +8,7 @@ use crate::{
     adversary::Deed,
     cast::{Cast, Shares},
     cluster::Tuning,
+    copy::Copies,
     cost::{Costs, Operation, Work},
     disks::DiskTrouble,
     front::RETRY,
@@ -23,6 +24,9 @@ use std::{collections::BTreeSet, time::Duration};
 /// From healing on, everybody has so many times the engine's first timeout to settle: 60 s where it
 /// is the least one.
 const TIMEOUTS_TO_SETTLE: u32 = 100;
+
+/// Parts the numbers that decide about copies from those of the rest of the plan.
+const COPIES_FORK: u64 = 0x636f_7069_6573;
 
 /// One fault.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -115,6 +119,9 @@ pub struct Plan {
     /// How long it takes until replicas are told that a link broke; `None` where they never are.
     #[serde(default, with = "crate::plain")]
     pub link_notice: Option<Duration>,
+    /// How the copies of the service behave; `None` where it runs inside the replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<Copies>,
 }
 
 impl Plan {
@@ -187,6 +194,7 @@ impl Plan {
             costs,
             skew_ms_max: if rng.permille(700) { 200 } else { 900 },
             link_notice: rng.permille(600).then(|| Duration::from_millis(rng.range(0, 300))),
+            copies: None,
         }
     }
 
@@ -205,6 +213,23 @@ impl Plan {
             plan.faults.push((at, draw_disk(&mut rng, &seating, &plan.cast)));
         }
         plan.faults.sort_by_key(|(at, _)| *at);
+        plan
+    }
+
+    /// Draws a plan in which the service runs outside, and copies of it are bad. Liars lie about
+    /// answers, too.
+    #[must_use]
+    pub fn draw_copies(seed: u64, n: u16) -> Self {
+        let mut rng = Rng::new(seed.rotate_left(29) ^ COPIES_FORK);
+        let about_answers = rng.permille(600);
+        let deeds = [&Deed::ALL[..], &Deed::ABOUT_ANSWERS].concat();
+        let deeds = if about_answers { &Deed::ABOUT_ANSWERS[..] } else { &deeds };
+        let laggard = rng.permille(250);
+        let shares = Shares { liars: 500, twins: 200 };
+        let mut plan = Self::draw_shares(seed, n, deeds, laggard, shares);
+        plan.copies = Some(Copies::draw(&mut rng, n, &plan.cast.faulty));
+        let requests = u32::try_from(plan.requests * plan.clients).unwrap_or(u32::MAX);
+        plan.end = plan.end.plus(RETRY.saturating_mul(requests));
         plan
     }
 

@@ -15,10 +15,11 @@ use quorate_crypto::{Forged, Inbound, Verifier, verify_one};
 use quorate_ledger::{Log, LogReader, MemoryDisk, Snapshots, Wal};
 use quorate_protocol::{To, pbft::Pbft};
 use quorate_replica::{
-    Effect, Input, Message, Replica, Reply, Snapshot, Submission, Ticket, Timer, sync,
+    Effect, Heard, Input, Message, Replica, Reply, Snapshot, Submission, Ticket, Timer, sync,
 };
 use quorate_types::{
-    Batch, Digest, Index, LogItem, ReplicaId, Request, StableCertificate, Time, Wire,
+    Batch, Call, Digest, Index, LogItem, ReplicaId, Request, Response, Slot, StableCertificate,
+    Time, Wire,
 };
 use std::{collections::VecDeque, sync::Arc};
 
@@ -70,6 +71,29 @@ pub enum Act {
         ticket: Ticket,
         /// With what.
         reply: Reply,
+    },
+    /// Have the copy of the service execute these.
+    Call {
+        /// The slot.
+        slot: Slot,
+        /// In order.
+        calls: Arc<Vec<Call>>,
+    },
+    /// What was agreed about a slot that the copy may have been given.
+    Agreed {
+        /// The slot.
+        slot: Slot,
+        /// For each call whether the copy did what was agreed on.
+        kept_up: Vec<bool>,
+    },
+    /// How a replica's copy stands to what was agreed.
+    Heard {
+        /// About which slot.
+        slot: Slot,
+        /// Whose copy.
+        replica: ReplicaId,
+        /// How it stands.
+        heard: Heard,
     },
     /// Items were appended to the log.
     Appended {
@@ -283,6 +307,17 @@ impl Process {
     /// The client no longer waits.
     pub fn abandon(&mut self, now: Time, ticket: Ticket, acts: &mut Vec<Act>) {
         self.handle(now, Input::Abandon(ticket), acts);
+    }
+
+    /// What the copy of the service answered to a slot's calls.
+    pub fn answered(
+        &mut self,
+        now: Time,
+        slot: Slot,
+        answers: Vec<Option<Response>>,
+        acts: &mut Vec<Act>,
+    ) {
+        self.handle(now, Input::Answered { slot, answers }, acts);
     }
 
     /// The link to a peer broke, or came back.
@@ -539,6 +574,11 @@ impl Process {
                 }
             }
             Effect::Send { to, message } => self.send(to, Box::new(message), acts),
+            Effect::Call { slot, calls } => acts.push(Act::Call { slot, calls }),
+            Effect::Agreed { slot, kept_up } => acts.push(Act::Agreed { slot, kept_up }),
+            Effect::Heard { slot, replica, heard } => {
+                acts.push(Act::Heard { slot, replica, heard });
+            }
             Effect::SendPage { to, from, size } => acts.push(Act::Page(PageOf { to, from, size })),
             Effect::Reply { ticket, reply } => {
                 acts.push(Act::Reply { ticket, reply });

@@ -3,6 +3,7 @@
 use crate::{
     adversary::Deed,
     cluster::Tuning,
+    copy::{Copies, Habit},
     network::Network,
     plan::{Fault, Plan},
     seat::{Seat, Seating},
@@ -30,6 +31,7 @@ impl Scenario {
         Self { name: "swarm", about: "what a swarm draws from the seed", plan: of_swarm },
         Self { name: "swarm-twins", about: "the same of a swarm of twins", plan: of_twins },
         Self { name: "swarm-disks", about: "the same of a swarm of bad disks", plan: of_disks },
+        Self { name: "swarm-copies", about: "the same of a swarm of copies", plan: of_copies },
         Self { name: "calm", about: "nothing fails", plan: calm },
         Self { name: "view-change", about: "the primary dies for a while", plan: view_change },
         Self { name: "partition", about: "the primary alone is cut off", plan: partition },
@@ -37,6 +39,7 @@ impl Scenario {
         Self { name: "lost-disk", about: "one loses its disk, and rejoins", plan: lost_disk },
         Self { name: "equivocation", about: "the primary tells two stories", plan: equivocation },
         Self { name: "twins", about: "two processes run with one key", plan: twins },
+        Self { name: "copies", about: "of a service outside, one copy lies", plan: copies },
     ];
 
     /// The one of that name.
@@ -62,6 +65,10 @@ fn of_twins(seed: u64, replicas: Option<u16>) -> Plan {
 
 fn of_disks(seed: u64, replicas: Option<u16>) -> Plan {
     Options { mix: Mix::Disks, replicas, ..Options::new(seed, 1) }.plan(seed)
+}
+
+fn of_copies(seed: u64, replicas: Option<u16>) -> Plan {
+    Options { mix: Mix::Copies, replicas, ..Options::new(seed, 1) }.plan(seed)
 }
 
 /// Nothing fails: a quiet network, sound clocks, two clients with three requests each.
@@ -142,6 +149,14 @@ fn twins(seed: u64, replicas: Option<u16>) -> Plan {
     let links = links.filter(|(a, b)| near(a) != near(b)).collect();
     let lasting = Duration::from_millis(1_500);
     plan.faults = vec![(millis(300), Fault::Cut { links, lasting })];
+    plan
+}
+
+/// A copy of the service runs beside each replica; the last one's answers are invented.
+fn copies(seed: u64, replicas: Option<u16>) -> Plan {
+    let mut plan = calm(seed, replicas);
+    let last = ReplicaId(plan.n.saturating_sub(1));
+    plan.copies = Some(Copies { habits: BTreeMap::from([(last, Habit::Lies)]) });
     plan
 }
 

@@ -50,11 +50,13 @@ pub enum Mix {
     Twins,
     /// Nobody lies, but disks make trouble again and again.
     Disks,
+    /// The service runs outside, and copies of it are bad.
+    Copies,
 }
 
 impl Mix {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Swarm, Self::Twins, Self::Disks];
+    pub const ALL: [Self; 4] = [Self::Swarm, Self::Twins, Self::Disks, Self::Copies];
 
     /// How people call it.
     #[must_use]
@@ -63,6 +65,7 @@ impl Mix {
             Self::Swarm => "swarm",
             Self::Twins => "twins",
             Self::Disks => "disks",
+            Self::Copies => "copies",
         }
     }
 
@@ -73,6 +76,7 @@ impl Mix {
             Self::Swarm => "swarm",
             Self::Twins => "swarm-twins",
             Self::Disks => "swarm-disks",
+            Self::Copies => "swarm-copies",
         }
     }
 
@@ -81,6 +85,7 @@ impl Mix {
             Self::Swarm => Plan::draw(seed, n),
             Self::Twins => Plan::twins(seed, n),
             Self::Disks => Plan::draw_disks(seed, n),
+            Self::Copies => Plan::draw_copies(seed, n),
         }
     }
 }

@@ -24,6 +24,8 @@ pub enum Check {
     Signatures,
     /// Only the guilty are accused, and evidence convinces a third party.
     Evidence,
+    /// While f copies are bad at most, what the others answer is agreed on, and they agree with it.
+    Copies,
     /// Replicas at one slot have one state, and logs that hold together.
     State,
     /// What is kept stays within its bounds.
@@ -38,7 +40,7 @@ pub enum Check {
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Agreement,
         Self::Validity,
         Self::AtMostOnce,
@@ -48,6 +50,7 @@ impl Check {
         Self::Proofs,
         Self::Signatures,
         Self::Evidence,
+        Self::Copies,
         Self::State,
         Self::Bounds,
         Self::Running,
@@ -68,6 +71,7 @@ impl Check {
             Self::Proofs => "proofs",
             Self::Signatures => "signatures",
             Self::Evidence => "evidence",
+            Self::Copies => "copies",
             Self::State => "state",
             Self::Bounds => "bounds",
             Self::Running => "running",

@@ -7,7 +7,7 @@ use crate::{
     violation::{Check, Violation},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use quorate_crypto::{Domain, Verifier};
+use quorate_crypto::{Claim, Domain, Verifier};
 use quorate_proof::{Policy, Strict};
 use quorate_protocol::{
     Accusation,
@@ -16,8 +16,8 @@ use quorate_protocol::{
         message::{Phase, Vote},
     },
 };
-use quorate_replica::{Message, wrong_result_holds};
-use quorate_types::{Digest, ReplicaId, Slot, View};
+use quorate_replica::{Message, double_report_holds, wrong_result_holds};
+use quorate_types::{Digest, ReplicaId, Report, Slot, View};
 use std::collections::BTreeMap;
 
 /// What correct replicas signed so far, over all their lives: a restart forgets nothing.
@@ -25,13 +25,15 @@ use std::collections::BTreeMap;
 pub struct Witness {
     roots: BTreeMap<(ReplicaId, u64), Digest>,
     votes: BTreeMap<(ReplicaId, Phase, View, Slot), Digest>,
+    reports: BTreeMap<(ReplicaId, Slot), Vec<Option<Digest>>>,
 }
 
 impl Witness {
     /// A correct replica sends a message.
     ///
     /// # Errors
-    /// What it contradicts: two roots for one size of the log, or two votes for one place.
+    /// What it contradicts: two roots for one size of the log, two votes for one place, or two
+    /// reports on one slot.
     pub fn sent(&mut self, from: ReplicaId, message: &Sent) -> Result<(), Violation> {
         match message {
             Message::Cosign(cosign) => {
@@ -48,7 +50,19 @@ impl Witness {
                 Body::Commit(vote) => self.voted(from, Phase::Commit, vote),
                 _ => Ok(()),
             },
+            Message::Report(report) => self.reported(from, report),
             _ => Ok(()),
+        }
+    }
+
+    fn reported(&mut self, from: ReplicaId, report: &Report) -> Result<(), Violation> {
+        let (place, answers) = ((from, report.slot), &report.answers);
+        match self.reports.entry(place).or_insert_with(|| answers.clone()) == answers {
+            true => Ok(()),
+            false => {
+                let slot = report.slot;
+                Err(Check::Signatures.broken(format!("{from} reported twice on slot {slot}")))
+            }
         }
     }
 
@@ -93,7 +107,7 @@ pub fn accused(
 
 /// What `quorate verify --evidence` makes of the file in which a node keeps an accusation: it knows
 /// the text of the policy, and for votes the replicas' vote keys; it takes two messages in base64,
-/// and three charges. `None` where it cannot read them.
+/// and four charges. `None` where it cannot read them.
 fn convinces(cluster: &Cluster, verifier: &Verifier, accusation: &Accusation) -> Option<bool> {
     let policy = Policy::parse(cluster.policy.text()).ok()?;
     let in_file = accusation.evidence.iter().map(|message| STANDARD.encode(message));
@@ -112,6 +126,12 @@ fn convinces(cluster: &Cluster, verifier: &Verifier, accusation: &Accusation) ->
             let domain = Domain::new(policy.origin_text());
             let read = Accusation { evidence: vec![first, second], ..accusation.clone() };
             Some(evidence_holds(&read, &domain, |claims| verifier.check(claims)))
+        }
+        ("double-report", _) => {
+            let verifier = cluster.keys.verifier(cluster.committee, policy.clone()).ok()?;
+            let domain = Domain::new(policy.origin_text());
+            let check = |claims: &[Claim]| verifier.check(claims);
+            Some(double_report_holds(&domain, accused, (&first, &second), check))
         }
         _ => None,
     }

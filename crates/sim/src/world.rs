@@ -7,9 +7,11 @@ use crate::{
     check::Trace,
     client::{Client, Operation},
     cluster::Cluster,
+    copy::Standing,
     disks::Disks,
     journal::{Journal, Meant},
     machine::{Input, Machine, length},
+    model::Leeway,
     outcome::{Outcome, mix},
     plan::{Fault, Plan},
     process::{Act, Birth, PageOf, Process, Sent, TimerName, Work},
@@ -23,7 +25,7 @@ use crate::{
 use quorate_crypto::Verifier;
 use quorate_protocol::{Accusation, To};
 use quorate_replica::{Message, Ticket, message::Sync};
-use quorate_types::{Index, LogItem, ReplicaId, StableCertificate, Time};
+use quorate_types::{Index, LogItem, ReplicaId, Response, Slot, StableCertificate, Time};
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
@@ -50,6 +52,7 @@ pub(crate) enum Event {
     Call { client: usize },
     Retry { client: usize, operation: usize },
     Abandon { at: Seat, ticket: Ticket },
+    Answered { at: Seat, life: u64, slot: Slot, answers: Vec<Option<Response>> },
 }
 
 /// An event and its time; those of one time in the order in which they were scheduled.
@@ -110,6 +113,8 @@ pub(crate) struct World {
     pub(crate) probing: bool,
     witness: Witness,
     pub(crate) canon: Canon,
+    /// Whose copies are bad.
+    pub(crate) standing: Standing,
     pub(crate) disks: Disks,
     pub(crate) rng: Rng,
     pub(crate) outcome: Outcome,
@@ -159,7 +164,8 @@ fn play(plan: Plan, watching: Option<Watching>) -> (Outcome, Trace, Watch) {
         }
         Err(failure) => {
             let (logs, history, invented) = (Vec::new(), Vec::new(), Vec::new());
-            let trace = Trace { logs, history, invented, tuning };
+            let leeway = Leeway::default();
+            let trace = Trace { logs, history, invented, tuning, leeway };
             let outcome = Outcome { failures: vec![failure], ..Outcome::default() };
             (outcome, trace, Watch::default())
         }
@@ -175,6 +181,7 @@ impl World {
         let wrong = |deeds: &BTreeSet<Deed>| deeds.contains(&Deed::ExecuteWrongly);
         let liars = plan.cast.liars.iter().filter(|(_, deeds)| wrong(deeds));
         cluster.wrong = liars.map(|(liar, _)| *liar).collect();
+        cluster.copies = plan.copies.is_some();
         Ok(Self::new(cluster, plan))
     }
 
@@ -190,11 +197,13 @@ impl World {
         let cluster = Arc::new(cluster);
         let mut rng = Rng::new(plan.seed ^ 0x5157_4f52_4154_4531);
         let seating = Seating::new(plan.n, &plan.cast.twins);
-        let machine = |seat| Machine::new(seating.who(seat), &cluster, &plan, &mut rng);
+        let machine = |at| Machine::new((at, seating.who(at)), &cluster, &plan, &mut rng);
         let machines: Vec<Machine> = seating.all().map(machine).collect();
         let wires = Wires::new(plan.network.clone(), machines.len(), &mut rng.fork());
         let client =
             |number, rng: &mut Rng| Client::new(number, plan.requests, cluster.clone(), rng.fork());
+        let (standing, mut canon) = (Standing::of(&plan), Canon::new(tuning));
+        canon.bear(standing.leeway());
         let clients = (0..plan.clients).map(|number| client(number, &mut rng)).collect();
         Self {
             verifier: cluster.verifier(),
@@ -213,7 +222,8 @@ impl World {
             attempts: 0,
             probing: false,
             witness: Witness::default(),
-            canon: Canon::new(tuning),
+            canon,
+            standing,
             disks: Disks::new(Rng::new(seed ^ 0x6469_736b)),
             rng,
             outcome: Outcome::default(),
@@ -303,6 +313,9 @@ impl World {
             Event::Call { client } => self.call(client),
             Event::Retry { client, operation } => self.retry(client, operation),
             Event::Abandon { at, ticket } => self.abandon(at, ticket),
+            Event::Answered { at, life, slot, answers } => {
+                self.give_alive(at, life, Input::Answered { slot, answers });
+            }
         }
     }
 
@@ -438,6 +451,9 @@ impl World {
                         adversary.saved(certificate);
                     }
                 }
+                Act::Call { slot, calls } => self.called(at, slot, &calls),
+                Act::Agreed { slot, kept_up } => self.agreed(at, slot, &kept_up),
+                Act::Heard { slot, replica, heard } => self.heard(at, slot, replica, heard),
                 Act::Appended { from, items } => self.appended(at, from, &items),
                 Act::Certified(certificate) => self.certified(at, &certificate),
                 Act::Ready(ready) => self.machines[at.position()].ready = ready,

@@ -4,6 +4,7 @@ use crate::{
     digest::{Digest, Signature},
     head::StableCertificate,
     ids::{Index, ReplicaId, Slot, View},
+    outcome::Outcome,
     request::Request,
     time::UnixMillis,
 };
@@ -26,6 +27,8 @@ pub enum Item {
     Request(Asked),
     /// A replica that lost its disk asks to vote again (rule 28a).
     Rejoin(Rejoin),
+    /// What the copies of the service answered to an earlier slot's calls.
+    Outcome(Outcome),
 }
 
 /// A request, with how old it may be.

@@ -133,6 +133,20 @@ bugs! {
     LostDiskUnnoticed = "lost-disk-unnoticed",
     /// The log is not made durable before a snapshot relies on it.
     LogSyncSkipped = "log-sync-skipped",
+    /// One replica's report of an answer is enough to agree on it.
+    OneReportIsEnough = "one-report-is-enough",
+    /// Reports of all count as alike without a look at them.
+    UnanimousUnchecked = "unanimous-unchecked",
+    /// A replica records its own copy's answer, whatever was agreed on.
+    OwnAnswerKept = "own-answer-kept",
+    /// A fetched answer is not held against its digest.
+    AnswerUnchecked = "answer-unchecked",
+    /// A report is sent without being kept.
+    ReportNotKept = "report-not-kept",
+    /// A primary never has an outcome ordered.
+    OutcomeWithheld = "outcome-withheld",
+    /// Nobody checks that an outcome rests on a quorum.
+    OutcomeUnchecked = "outcome-unchecked",
 }
 
 impl fmt::Display for Bug {

@@ -11,6 +11,7 @@
 //! | [`request`] | an HTTP request as it is ordered |
 //! | [`response`] | an HTTP response as a service gives it |
 //! | [`batch`] | what fills one slot |
+//! | [`outcome`] | what the copies of a service answered, and what is agreed about it |
 //! | [`head`] | a signed tree head and the stable certificate built on it |
 //! | [`held`] | how full what is bounded is |
 //! | [`log`] | one place of the log: an entry and its exchange |
@@ -27,6 +28,7 @@ pub mod head;
 pub mod held;
 pub mod ids;
 pub mod log;
+pub mod outcome;
 pub mod proven;
 pub mod request;
 pub mod response;
@@ -41,6 +43,7 @@ pub use head::{Cosignature, Head, StableCertificate, StateRecord};
 pub use held::Held;
 pub use ids::{Chain, ChainError, Epoch, Index, ReplicaId, Slot, View};
 pub use log::{Exchange, LogItem, Opening};
+pub use outcome::{Call, Outcome, Report};
 pub use proven::{EntryFacts, Proven, Refusal};
 pub use request::{ClientSignature, Request};
 pub use response::Response;

@@ -12,9 +12,9 @@ use oracles::{
 use proptest::prelude::*;
 use quorate_types::{
     Asked, Batch, Chain, ClientSignature, Committee, Cosignature, Digest, EntryFacts, Epoch,
-    Exchange, Head, Index, Item, LogItem, Opening, Proven, PublicKey, Rejoin, RejoinReport,
-    ReplicaId, Request, Response, Salt, Signature, Slot, StableCertificate, StateRecord,
-    UnixMillis, View, Wire, WireError,
+    Exchange, Head, Index, Item, LogItem, Opening, Outcome, Proven, PublicKey, Rejoin,
+    RejoinReport, ReplicaId, Report, Request, Response, Salt, Signature, Slot, StableCertificate,
+    StateRecord, UnixMillis, View, Wire, WireError,
 };
 use sha2::{Digest as _, Sha256};
 use std::{fmt::Debug, sync::Arc};
@@ -36,11 +36,13 @@ const FROZEN: &[(&str, &str)] = &[
     ("Item", "419678599c0646f8a59146c00c9a1ed04cefff081dff1d01b1b6d78f66bf7254"),
     ("LogItem", "d54d5337bee8ba9bdd1fe857336b8c0a0c2b5288a2bded372d8f58704ffeeee5"),
     ("Opening", "d6ca21719d9d6e28a4ef3fa07a56be00b23ec8ae466bb6a5feb6ed97934f0ec8"),
+    ("Outcome", "1012ba94b2ad8ab50f47605b3d09be06e0797aa3c9db2427aba9c97a33d29040"),
     ("Proven", "6b25944ad6a22fb29a5451160709cb975a1c74ea4963012c89a90932a1fb43cf"),
     ("PublicKey", "630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd"),
     ("Rejoin", "5f5b45d17380bea2fff49b775a4f6876bdf20206b546f811e4f06dfd2fbee8fe"),
     ("RejoinReport", "54532c28e6d4b8f95d3c28175230fba4797fc19d57263be15cc6b29692242b33"),
     ("ReplicaId", "25dfd29c09617dcc9852281c030e5b3037a338a4712a42a21c907f259c6412a0"),
+    ("Report", "60e62009521640d2c31632d2b0882b27352bd25dd1b7166b0c465df7310af6d8"),
     ("Request", "fa6ac64f59a64e819808d407a3e08a2e43b1aa1885f8bb9bcc085976284b1c34"),
     ("Response", "e913051fdaf9e49bb3889e3de251d3982d9ff22e9c391f5ba7fe7eecb22f39a7"),
     ("Salt", "be45cb2605bf36bebde684841a28f0fd43c69850a3dce5fedba69928ee3a8991"),
@@ -144,7 +146,7 @@ fn text_that_is_not_utf8_and_unknown_variants_are_refused() {
     bytes[4] = 0xff;
     assert!(wire::<Request>(&bytes).is_none(), "the method");
     let mut bytes = Item::Rejoin(rejoin()).to_wire();
-    bytes[0] = 2;
+    bytes[0] = 3;
     assert!(wire::<Item>(&bytes).is_none());
     let option = request().to_wire().len() - client_signature().to_wire().len() - 1;
     let mut bytes = request().to_wire();
@@ -237,7 +239,32 @@ prop_compose! {
 }
 
 fn any_item() -> impl Strategy<Value = Item> {
-    prop_oneof![any_asked().prop_map(Item::Request), any_rejoin().prop_map(Item::Rejoin),]
+    prop_oneof![
+        any_asked().prop_map(Item::Request),
+        any_rejoin().prop_map(Item::Rejoin),
+        any_outcome().prop_map(Item::Outcome),
+    ]
+}
+
+prop_compose! {
+    fn any_copies_report()
+        (reporter in any::<u16>(), slot in any::<u64>(),
+         answers in prop::collection::vec(prop::option::of(digest()), 0..4),
+         signature in any::<[u8; 32]>())
+        -> Report
+    {
+        let signature = Signature(std::array::from_fn(|i| signature[i % 32]));
+        Report { reporter: ReplicaId(reporter), slot: Slot(slot), answers, signature }
+    }
+}
+
+prop_compose! {
+    fn any_outcome()
+        (slot in any::<u64>(), reports in prop::collection::vec(any_copies_report(), 0..4))
+        -> Outcome
+    {
+        Outcome { slot: Slot(slot), reports }
+    }
 }
 
 prop_compose! {
@@ -354,6 +381,7 @@ proptest! {
             match item {
                 Item::Request(asked) => hold(asked, place, flip, &more),
                 Item::Rejoin(rejoin) => hold(rejoin, place, flip, &more),
+                Item::Outcome(outcome) => hold(outcome, place, flip, &more),
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::{
 };
 use cluster::{Cluster, Event, Replica};
 use quorate_client::{Endpoint, Pins};
-use quorate_node::{Config, Plan};
+use quorate_node::{Config, Plan, config::is_outside, init::NUMBER};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 use std::{
@@ -27,6 +27,7 @@ use std::{
 /// Arguments.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  quorate dev\n  quorate dev --replicas 7 --port 8400\n  \
+                        quorate dev --service 'http://127.0.0.1:900{i}'\n  \
                         quorate dev --dir cluster        # keeps its state, and resumes it")]
 pub(crate) struct Dev {
     /// How many replicas; 3f+1 survive f faults [default: 4]
@@ -35,7 +36,8 @@ pub(crate) struct Dev {
     /// The ordering engine [default: pbft]
     #[arg(long)]
     engine: Option<String>,
-    /// The service [default: kv]
+    /// The service: `kv`, `cart`, or `http://HOST:PORT` of an HTTP program, one copy beside each
+    /// replica; `{i}` in it stands for the replica's number [default: kv]
     #[arg(long)]
     service: Option<String>,
     /// Keep the state in this folder, and resume what is there; without it, a folder that is
@@ -124,13 +126,18 @@ impl Dev {
         Ok([first].into_iter().chain(others).collect())
     }
 
+    /// The service that is asked for, as one replica has it.
+    fn service_of(&self, replica: u16) -> Option<String> {
+        self.service.as_ref().map(|service| service.replace(NUMBER, &replica.to_string()))
+    }
+
     /// A cluster that is there keeps its settings; others asked for would be ignored in silence.
     fn check_resumed(&self, config: &Config, n: u16, dir: &Path) -> Result<(), Failure> {
         let file = config.file();
         let differs = [
             ("--replicas", self.replicas.is_some_and(|replicas| replicas != n)),
             ("--engine", self.engine.as_ref().is_some_and(|engine| *engine != file.engine)),
-            ("--service", self.service.as_ref().is_some_and(|service| *service != file.service)),
+            ("--service", self.service_of(file.replica).is_some_and(|it| it != file.service)),
             ("--name", self.name.as_ref().is_some_and(|name| *name != file.name)),
             ("--port", self.port.is_some_and(|port| port != file.listen.gateway.port())),
         ];
@@ -149,7 +156,7 @@ impl Folder {
     fn open(dir: Option<&Path>) -> Result<Self, Failure> {
         let (path, temporary) = match dir {
             Some(path) => (path.to_owned(), false),
-            None => (fresh_folder()?, true),
+            None => (fresh_folder("quorate-dev")?, true),
         };
         fs::create_dir_all(&path).map_err(|error| Failure::file(&path, &error))?;
         let path = path.canonicalize().map_err(|error| Failure::file(&path, &error))?;
@@ -168,12 +175,13 @@ impl Folder {
     }
 }
 
-fn fresh_folder() -> Result<PathBuf, Failure> {
+/// A new folder for temporary files, whose name begins like this.
+pub(super) fn fresh_folder(prefix: &str) -> Result<PathBuf, Failure> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(|error| {
         Failure::failed("key-randomness", format_args!("no randomness: {error}"))
     })?;
-    let name = format!("quorate-dev-{:016x}", u64::from_le_bytes(random));
+    let name = format!("{prefix}-{:016x}", u64::from_le_bytes(random));
     let path = std::env::temp_dir().join(name);
     fs::create_dir(&path).map_err(|error| Failure::file(&path, &error))?;
     Ok(path)
@@ -209,10 +217,11 @@ fn say_ready(console: &Console, folder: &Folder, policy: &Path, replicas: &[(&Re
             .iter()
             .map(|(replica, _)| format!("http://{}", replica.config.file().listen.operations))
             .collect();
-        let replicas: Vec<_> = replicas
-            .iter()
-            .map(|(replica, pid)| json!({ "id": replica.id(), "pid": pid, "dir": replica.dir() }))
-            .collect();
+        let one = |(replica, pid): &(&Replica, u32)| {
+            let service = &replica.config.file().service;
+            json!({ "id": replica.id(), "pid": pid, "dir": replica.dir(), "service": service })
+        };
+        let replicas: Vec<_> = replicas.iter().map(one).collect();
         console.json(&json!({
             "event": "ready",
             "policy": policy,
@@ -226,21 +235,33 @@ fn say_ready(console: &Console, folder: &Folder, policy: &Path, replicas: &[(&Re
     let Some((first, _)) = replicas.first() else { return };
     let file = first.config.file();
     let pids: Vec<_> = replicas.iter().map(|(_, pid)| pid.to_string()).collect();
+    let services: Vec<_> =
+        replicas.iter().map(|(replica, _)| replica.config.file().service.as_str()).collect();
+    let outside = is_outside(&file.service);
     console.line(format_args!(
-        "ready: {} replicas of {} under {}\n\
+        "ready: {} replicas of {} under {}\n{}\
          gateways   {}\n\
          processes  {}\n\
          policy     {}\n\
          keys       for development only: anyone on this machine may hold them\n\n\
-         try        quorate curl -X PUT -d hello {}/kv/greeting\n\
+         try        quorate curl {}{}\n\
          stop       Ctrl-C{}",
         replicas.len(),
-        file.service,
+        if outside { "a service that runs outside" } else { &file.service },
         file.engine,
+        if outside { format!("copies     {}\n", services.join(" ")) } else { String::new() },
         gateways.join(" "),
         pids.join(" "),
         policy.display(),
-        gateways.first().map_or("", String::as_str),
+        if file.service == "kv" { "-X PUT -d hello " } else { "" },
+        gateways.first().map_or(String::new(), |gateway| {
+            let path = match file.service.as_str() {
+                "kv" => "kv/greeting",
+                "cart" => "cart/items",
+                _ => "",
+            };
+            format!("{gateway}/{path}")
+        }),
         if folder.temporary { ", which also removes all state" } else { "" },
     ));
 }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 /// Arguments.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  quorate init --replicas 4 --dir cluster\n  \
+                        quorate init --dir cluster --service 'http://127.0.0.1:900{i}'\n  \
                         quorate init --replicas 4 --dir cluster --name shop.example \\\n    \
                         --host a.example --host b.example --host c.example --host d.example")]
 pub(crate) struct Init {
@@ -23,7 +24,8 @@ pub(crate) struct Init {
     /// The ordering engine
     #[arg(long, default_value = "pbft")]
     engine: String,
-    /// The service
+    /// The service: `kv`, `cart`, or `http://HOST:PORT` of an HTTP program, one copy beside each
+    /// replica; `{i}` in it stands for the replica's number
     #[arg(long, default_value = "kv")]
     service: String,
     /// The port of the first gateway
@@ -58,7 +60,10 @@ impl Init {
 /// What `init` and `dev` say when no cluster could be made.
 pub(super) fn failure(error: &InitError) -> Failure {
     let exit = match error {
-        InitError::Ports { .. } | InitError::Hosts { .. } | InitError::Config(_) => Exit::Usage,
+        InitError::Ports { .. }
+        | InitError::Hosts { .. }
+        | InitError::OneCopy(_)
+        | InitError::Config(_) => Exit::Usage,
         InitError::Exists(_)
         | InitError::Key(_)
         | InitError::Ledger(_)

@@ -7,7 +7,7 @@ use crate::{
     http,
 };
 use quorate_client::Endpoint;
-use quorate_gateway::Status;
+use quorate_gateway::{CopyStatus, Status};
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -100,16 +100,41 @@ fn text(status: &Status) -> String {
             }
         }
     }
+    if let Some(CopyStatus { url, standing, next }) = &status.copy {
+        let next = next.map_or(String::new(), |next| format!(", before entry {next}"));
+        line("copy", format!("{url}, {standing}{next}"));
+    }
     line("version", status.version.clone());
     out
 }
 
-/// What a replica is charged with; the messages that prove it are for programs.
+/// What a replica is charged with, the messages that prove it being for programs; or how its copy
+/// of the service stood apart, which proves nothing.
 pub(crate) fn charge(evidence: &Value) -> String {
+    if let Some(how) = evidence.get("copy").and_then(Value::as_str) {
+        let slot = evidence.get("slot").map_or("?".to_owned(), Value::to_string);
+        let how = if how == "silent" { "gave no answer" } else { "answered otherwise" };
+        return format!("its copy of the service {how} in slot {slot}");
+    }
     let charge = evidence.get("charge").and_then(Value::as_str);
     let messages = evidence.get("messages").and_then(Value::as_array).map_or(0, Vec::len);
     match charge {
         Some(charge) => format!("{charge}, proven by {messages} messages (see --output json)"),
         None => evidence.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_lie_is_told_from_a_copy_that_stands_apart() {
+        let lie = json!({ "charge": "double-vote", "messages": ["", ""] });
+        assert_eq!(charge(&lie), "double-vote, proven by 2 messages (see --output json)");
+        let apart = |how: &str| charge(&json!({ "copy": how, "slot": 7 }));
+        assert_eq!(apart("differs"), "its copy of the service answered otherwise in slot 7");
+        assert_eq!(apart("silent"), "its copy of the service gave no answer in slot 7");
     }
 }

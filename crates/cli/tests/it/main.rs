@@ -5,6 +5,7 @@ mod backup;
 mod binary;
 mod cluster;
 mod commands;
+mod copies;
 mod curl;
 mod dev;
 mod faults;

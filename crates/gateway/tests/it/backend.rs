@@ -204,6 +204,7 @@ pub(crate) fn status() -> Status {
         peers: Vec::new(),
         last_head: None,
         divergent: Vec::new(),
+        copy: None,
         version: "0.1.0".to_owned(),
         operations: None,
     }

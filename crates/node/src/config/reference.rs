@@ -1,7 +1,7 @@
 //! Makes `docs/configuration.md` from the doc comments of the configuration's structs, so that the
 //! reference cannot say something else than the code.
 
-use super::{Limits, Ordering, Snapshots};
+use super::{CopyTable, Limits, Ordering, Snapshots};
 use std::fmt::Write as _;
 
 /// A struct of the configuration: where its source is, the table it stands for, its defaults.
@@ -44,6 +44,7 @@ pub(super) fn reference() -> String {
 
 fn sections() -> Vec<Section> {
     const CONFIG: &str = include_str!("../config.rs");
+    const COPY: &str = include_str!("copy.rs");
     const MEMBER: &str = include_str!("../member.rs");
     const LIMITS: &str = include_str!("../../../gateway/src/limits.rs");
     let root = "engine = \"pbft\"\nservice = \"kv\"\ndevelopment = false\naliases = []\n\
@@ -67,6 +68,12 @@ fn sections() -> Vec<Section> {
             toml::Table::try_from(Snapshots::default()).unwrap(),
         ),
         section(LIMITS, "Limits", "`[limits]`", toml::Table::try_from(Limits::default()).unwrap()),
+        section(
+            COPY,
+            "CopyTable",
+            "`[copy]`",
+            toml::Table::try_from(CopyTable::default()).unwrap(),
+        ),
         section(MEMBER, "MemberFile", "`[[members]]`", none()),
     ]
 }
@@ -108,6 +115,7 @@ fn plain(kind: &str) -> String {
         "u16" | "u32" | "u64" | "usize" => "number",
         "String" | "Option<String>" => "text",
         "bool" => "true or false",
+        "Restore" => "`fence` or `replay`",
         "PathBuf" => "path",
         "SocketAddr" => "IP:PORT",
         "Vec<String>" => "list of texts",

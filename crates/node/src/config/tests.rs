@@ -48,6 +48,32 @@ fn with(path: &str, new: impl Into<toml::Value>) -> toml::Table {
     }
 }
 
+/// The table with a service that runs outside, and one value of its copy's.
+fn outside(field: &str, new: impl Into<toml::Value>) -> toml::Table {
+    let mut table = with(&format!("copy.{field}"), new);
+    table.insert("service".to_owned(), "http://127.0.0.1:9000".into());
+    table
+}
+
+#[test]
+fn a_copy_is_reset_by_one_way_and_its_own_path_is_no_clients() {
+    let mut table = outside("restore", "replay");
+    let copy = table["copy"].as_table_mut().unwrap();
+    copy.insert("reset_url".to_owned(), "http://127.0.0.1:9000/admin/reset".into());
+    copy.insert("volatile_fields".to_owned(), vec!["etag", "x-total"].into());
+    copy.insert("response_fields".to_owned(), vec!["x-total"].into());
+    let config = load(&table).unwrap();
+    let plan = config.copy().unwrap();
+    assert_eq!(plan.at.address(), "127.0.0.1:9000");
+    assert_eq!(plan.own_paths, ["/admin/reset"]);
+    let text = toml::to_string(config.file()).unwrap();
+    assert_eq!(Config::parse(&text, "/".into()).unwrap().file(), config.file());
+    let copy = table["copy"].as_table_mut().unwrap();
+    copy.insert("reset_url".to_owned(), "http://127.0.0.1:9001/reset".into());
+    assert!(load(&table).unwrap().copy().unwrap().own_paths.is_empty(), "another listener");
+    assert!(load(&good()).unwrap().copy().is_none());
+}
+
 #[test]
 fn a_good_file_is_taken_with_defaults() {
     let config = load(&good()).unwrap();
@@ -107,6 +133,17 @@ fn each_mistake_has_its_code() {
         ("config-no-quorum", with("members", no_members), "at least 4"),
         ("config-unknown-engine", with("engine", "raft"), "raft"),
         ("config-unknown-service", with("service", "sql"), "sql"),
+        ("config-value", with("service", "https://127.0.0.1:9000"), "http://HOST:PORT"),
+        ("config-value", with("service", "http://127.0.0.1"), "http://HOST:PORT"),
+        ("config-value", with("service", "http://127.0.0.1:9000/api"), "http://HOST:PORT"),
+        ("config-value", with("copy.canonical_json", true), "where `service` is a URL"),
+        ("config-value", outside("restore", "replay"), "exactly one"),
+        ("config-value", outside("reset_url", "http://127.0.0.1:9000/reset"), "restore"),
+        ("config-value", outside("response_fields", vec!["X-A"]), "lower case"),
+        ("config-value", outside("request_fields", vec!["accept"]), "covered anyway"),
+        ("config-value", outside("volatile_fields", vec!["date"]), "date"),
+        ("config-syntax", outside("restore", "pray"), "pray"),
+        ("config-out-of-bounds", outside("call_timeout_ms", 1), "call_timeout_ms"),
         ("config-not-for-development", with("development", true), "shop.example"),
         ("config-policy", with("members.1.cosign", "00".repeat(32)), "policy"),
     ];

@@ -4,7 +4,7 @@ use crate::{
     batch::{Batcher, Source, Unplaced},
     port::Ticket,
 };
-use quorate_types::{Index, Time};
+use quorate_types::{Index, Outcome, Slot, Time};
 
 /// What the gateway knew of when the request came.
 const AT: Index = Index(5);
@@ -36,7 +36,7 @@ fn enqueue(batcher: &mut Batcher, number: u8) {
 }
 
 fn next(batcher: &mut Batcher) -> Option<usize> {
-    batcher.next(UnixMillis(1)).map(|batch| batch.items.len())
+    batcher.next(UnixMillis(1), false).map(|batch| batch.items.len())
 }
 
 #[test]
@@ -88,10 +88,10 @@ fn a_returned_batch_goes_back_to_the_front_in_its_order() {
     let mut batcher = batcher();
     enqueue(&mut batcher, 1);
     enqueue(&mut batcher, 2);
-    let batch = batcher.next(UnixMillis(1)).unwrap();
+    let batch = batcher.next(UnixMillis(1), false).unwrap();
     enqueue(&mut batcher, 3);
     batcher.take_back(batch.clone());
-    let again = batcher.next(UnixMillis(1)).unwrap();
+    let again = batcher.next(UnixMillis(1), false).unwrap();
     assert_eq!(again.items[..2], batch.items[..]);
 }
 
@@ -149,7 +149,7 @@ fn an_abandoned_request_is_ordered_all_the_same_and_nobody_waits_for_it() {
     place(&mut batcher, 2, 2);
     batcher.abandon(Ticket(1));
     batcher.abandon(Ticket(9));
-    assert_eq!(batcher.next(UnixMillis(5)).unwrap().items.len(), 2);
+    assert_eq!(batcher.next(UnixMillis(5), false).unwrap().items.len(), 2);
     let tickets = [1, 2].map(|n| batcher.remove(&put(n, "a", "v")).unwrap().ticket);
     assert_eq!(tickets, [None, Some(Ticket(2))]);
 }
@@ -192,7 +192,26 @@ fn of_two_words_for_how_old_a_request_is_the_younger_counts() {
     let asked = |since| Asked { request: Arc::new(put(1, "a", "v")), since };
     assert!(batcher.expire(&asked(Index(0))).is_none(), "it is younger than that");
     batcher.enqueue(put(1, "a", "v").salt);
-    let batch = batcher.next(UnixMillis(1)).unwrap();
+    let batch = batcher.next(UnixMillis(1), false).unwrap();
     assert_eq!(batch.items, [Item::Request(asked(AT))]);
     assert!(batcher.expire(&asked(AT)).is_some());
+}
+
+/// Slots that wait for the copies of a service leave room for the outcome that they need.
+#[test]
+fn where_the_window_is_crowded_an_outcome_is_proposed_alone_and_ahead_of_the_pipeline() {
+    let mut batcher = batcher();
+    enqueue(&mut batcher, 1);
+    assert!(batcher.next(UnixMillis(1), true).is_none());
+    assert_eq!(next(&mut batcher), Some(1));
+    enqueue(&mut batcher, 2);
+    let outcome = || Outcome { slot: Slot(3), reports: Vec::new() };
+    batcher.enqueue_outcome(outcome());
+    let proposed = batcher.next(UnixMillis(1), true).unwrap();
+    assert_eq!(proposed.items, [Item::Outcome(outcome())]);
+    batcher.take_back(proposed);
+    batcher.decided();
+    let together = batcher.next(UnixMillis(1), false).unwrap();
+    assert_eq!(together.items.len(), 2, "{:?}", together.items);
+    assert_eq!(together.items[0], Item::Outcome(outcome()));
 }

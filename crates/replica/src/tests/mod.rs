@@ -5,6 +5,7 @@ mod at_most_once;
 mod batching;
 mod certifying;
 mod demanding;
+mod outcomes;
 mod rejoining;
 mod repeating;
 mod signing;
@@ -60,6 +61,7 @@ fn config() -> Config {
         policy: policy().digest(),
         genesis: GENESIS,
         coverage: Coverage::default(),
+        copies: false,
         window: 16,
         limits: Limits { replay_window: 8, replay_signed_max: 2, ..Limits::default() },
     }

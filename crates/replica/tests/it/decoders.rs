@@ -38,7 +38,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_panic_no_decoder(
-        kind in 0..10_u8,
+        kind in 0..14_u8,
         inner in 0..12_u8,
         bytes in prop::collection::vec(any::<u8>(), 0..300),
     ) {

@@ -14,7 +14,7 @@ use quorate_types::{Batch, Wire};
 pub type Peer = Message<pbft::Message<Batch>>;
 
 /// What a PBFT replica keeps.
-pub type Record = pbft::Record<Batch>;
+pub type Record = quorate_replica::Record<pbft::Record<Batch>>;
 
 /// No frame is longer.
 const MOST: usize = 1 << 24;

@@ -3,7 +3,7 @@
 use super::{Peer, Record};
 use bytes::Bytes;
 use quorate_protocol::pbft::{
-    Body, Message as Pbft,
+    self, Body, Message as Pbft,
     message::{
         Ballot, Decided, Fetch, Header, NewView, Payload, PrePrepare, Prepared, Stage, Status,
         ViewChange, Vote,
@@ -15,8 +15,8 @@ use quorate_replica::{
 };
 use quorate_types::{
     Asked, Batch, Cosignature, Digest, Epoch, Exchange, Head, Index, Item, LogItem, Opening,
-    Rejoin, RejoinReport, ReplicaId, Request, Response, Salt, Signature, Slot, StableCertificate,
-    StateRecord, UnixMillis, View, Wire,
+    Outcome, Rejoin, RejoinReport, ReplicaId, Report, Request, Response, Salt, Signature, Slot,
+    StableCertificate, StateRecord, UnixMillis, View, Wire,
 };
 use std::sync::Arc;
 
@@ -53,8 +53,15 @@ fn report() -> RejoinReport {
     }
 }
 
+fn copies_report(reporter: u16) -> Report {
+    let answers = vec![Some(DIGEST), None];
+    Report { reporter: ReplicaId(reporter), slot: Slot(3), answers, signature: SIGNATURE }
+}
+
 fn batch() -> Arc<Batch> {
-    let items = vec![Item::Request(asked()), Item::Rejoin(rejoin())];
+    let reports = (0..3).map(copies_report).collect();
+    let outcome = Outcome { slot: Slot(3), reports };
+    let items = vec![Item::Request(asked()), Item::Rejoin(rejoin()), Item::Outcome(outcome)];
     Arc::new(Batch { time: UnixMillis(1_763_658_123_456), items })
 }
 
@@ -191,6 +198,10 @@ pub fn messages() -> Vec<Vec<u8>> {
         Peer::RejoinAsk { nonce: DIGEST },
         Peer::RejoinReport { nonce: DIGEST, report: Box::new(report()) },
         Peer::RejoinOffer(rejoin()),
+        Peer::Report(copies_report(1)),
+        Peer::Told(vec![copies_report(0), copies_report(3)]),
+        Peer::AskAnswer { slot: Slot(3), digest: DIGEST },
+        Peer::Answer { slot: Slot(3), response: Box::new(Response::new(201)) },
     ];
     let engine = engine().into_iter().map(|body| Message::Engine(Pbft { instance: 0, body }));
     let sync = sync().into_iter().map(Peer::Sync);
@@ -200,13 +211,14 @@ pub fn messages() -> Vec<Vec<u8>> {
 /// The wire forms of records.
 pub fn records() -> Vec<Vec<u8>> {
     let records = [
-        Record::Proposal(pre_prepare()),
-        Record::Prepared(prepared()),
-        Record::Decided(header(), vec![ballot(0)]),
-        Record::Payload(payload()),
-        Record::Stable(certificate()),
-        Record::ViewChange(view_change()),
-        Record::NewView(new_view()),
+        Record::Engine(pbft::Record::Proposal(pre_prepare())),
+        Record::Engine(pbft::Record::Prepared(prepared())),
+        Record::Engine(pbft::Record::Decided(header(), vec![ballot(0)])),
+        Record::Engine(pbft::Record::Payload(payload())),
+        Record::Engine(pbft::Record::Stable(certificate())),
+        Record::Engine(pbft::Record::ViewChange(view_change())),
+        Record::Engine(pbft::Record::NewView(new_view())),
+        Record::Report { report: copies_report(1), answers: vec![Some(Response::new(201)), None] },
     ];
     records.iter().map(Wire::to_wire).collect()
 }

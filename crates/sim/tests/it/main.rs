@@ -1,5 +1,6 @@
 //! Seeds under the production pipeline.
 
+mod copies;
 mod crash_points;
 mod found;
 mod linear;

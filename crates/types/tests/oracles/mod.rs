@@ -7,8 +7,8 @@ pub mod samples;
 
 use quorate_types::{
     Asked, Batch, Chain, ClientSignature, Committee, Cosignature, Digest, EntryFacts, Epoch,
-    Exchange, FaultModel, Head, Index, Item, LogItem, Opening, Proven, PublicKey, Rejoin,
-    RejoinReport, ReplicaId, Request, Response, Salt, Signature, Slot, StableCertificate,
+    Exchange, FaultModel, Head, Index, Item, LogItem, Opening, Outcome, Proven, PublicKey, Rejoin,
+    RejoinReport, ReplicaId, Report, Request, Response, Salt, Signature, Slot, StableCertificate,
     StateRecord, UnixMillis, View, Wire,
 };
 use std::fmt::Debug;
@@ -36,8 +36,9 @@ macro_rules! decoders {
 
 decoders! {
     Asked Batch Chain ClientSignature Committee Cosignature Digest EntryFacts Epoch Exchange
-    FaultModel Head Index Item LogItem Opening Proven PublicKey Rejoin RejoinReport ReplicaId
-    Request Response Salt Signature Slot StableCertificate StateRecord UnixMillis View
+    FaultModel Head Index Item LogItem Opening Outcome Proven PublicKey Rejoin RejoinReport
+    ReplicaId Report Request Response Salt Signature Slot StableCertificate StateRecord UnixMillis
+    View
 }
 
 /// One decoder, chosen by the first byte, over the rest.

@@ -5,8 +5,8 @@ use super::wire;
 use bytes::Bytes;
 use quorate_types::{
     Asked, Batch, Chain, ClientSignature, Committee, Cosignature, Digest, EntryFacts, Epoch,
-    Exchange, FaultModel, Head, Index, Item, LogItem, Opening, Proven, PublicKey, Rejoin,
-    RejoinReport, ReplicaId, Request, Response, Salt, Signature, Slot, StableCertificate,
+    Exchange, FaultModel, Head, Index, Item, LogItem, Opening, Outcome, Proven, PublicKey, Rejoin,
+    RejoinReport, ReplicaId, Report, Request, Response, Salt, Signature, Slot, StableCertificate,
     StateRecord, UnixMillis, View, Wire,
 };
 use std::{fmt::Debug, sync::Arc};
@@ -103,6 +103,18 @@ fn proven() -> Proven {
     Proven { response: response(), facts: facts(), proof: "c2sp.org/tlog-proof@v1\n".into() }
 }
 
+/// What a replica says of its copy's answers.
+pub fn copies_report(reporter: u16) -> Report {
+    let answers = vec![Some(Digest([9; 32])), None];
+    let (reporter, slot) = (ReplicaId(reporter), Slot(0x0102_0304));
+    Report { reporter, slot, answers, signature: Signature([0xcd; 64]) }
+}
+
+/// Reports to be ordered.
+pub fn outcome() -> Outcome {
+    Outcome { slot: Slot(0x0102_0304), reports: vec![copies_report(0), copies_report(1)] }
+}
+
 fn opening() -> Opening {
     Opening {
         slot: Slot(17),
@@ -150,11 +162,13 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("Item", sample(Item::Rejoin(rejoin()))),
         ("LogItem", sample(item)),
         ("Opening", sample(opening())),
+        ("Outcome", sample(outcome())),
         ("Proven", sample(proven())),
         ("PublicKey", sample(PublicKey(std::array::from_fn(|i| i.to_le_bytes()[0])))),
         ("Rejoin", sample(rejoin())),
         ("RejoinReport", sample(report())),
         ("ReplicaId", sample(ReplicaId(0x0102))),
+        ("Report", sample(copies_report(0x0102))),
         ("Request", sample(request())),
         ("Response", sample(response())),
         ("Salt", sample(Salt(std::array::from_fn(|i| i.to_le_bytes()[0])))),

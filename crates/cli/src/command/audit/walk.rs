@@ -267,6 +267,7 @@ impl<'a> Walk<'a> {
             body_max: limits.body_max,
             replay_window: limits.replay_window,
             replay_signed_max: limits.replay_signed_max,
+            copies: false,
         };
         let execution = Execution::genesis(service, rules);
         let expected = execution.genesis_entry();

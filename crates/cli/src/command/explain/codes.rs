@@ -385,6 +385,11 @@ pub(super) const ALL: &[(&str, &str)] = &[
         "There is less left of an item than the cart holds. Nothing was ordered, and the cart is as it \
          was.",
     ),
+    (
+        "runs-elsewhere",
+        "The service runs in copies beside the replicas, and something asked the replica itself for \
+         an answer. This is a defect of Quorate.",
+    ),
     // The client's way to a gateway.
     (
         "url-scheme",

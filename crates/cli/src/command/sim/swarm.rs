@@ -53,7 +53,8 @@ pub(super) struct Swarm {
     /// The first of them
     #[arg(long, value_name = "S", default_value_t = 0)]
     first_seed: u64,
-    /// What is drawn: anything, twins (two processes with one key), or disks that fail and lie
+    /// What is drawn: anything, twins (two processes with one key), disks that fail and lie, or
+    /// copies of a service that runs outside, which disagree
     #[arg(long, value_name = "MIX", default_value = Mix::Swarm.name(), value_parser = mixes())]
     mix: String,
     /// How many replicas each has [default: 4 to 10, as the seed draws]
@@ -278,7 +279,8 @@ impl Told<'_> {
 
 /// Who does what is injected under this name: the world, a lying replica, or a client.
 fn kind_of(name: &str) -> &'static str {
-    if Deed::ALL.iter().any(|deed| deed.name() == name) {
+    let mut deeds = Deed::ALL.iter().chain(&Deed::ABOUT_ANSWERS);
+    if deeds.any(|deed| deed.name() == name) {
         "lies"
     } else if name.starts_with("client-") || name.starts_with("salt-") {
         "clients"

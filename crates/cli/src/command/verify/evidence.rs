@@ -1,8 +1,9 @@
 //! Evidence against a replica, as `status` shows it, checked offline.
 //!
 //! `wrong-result` is a cosignature and a certificate that contradict each other; the policy alone
-//! decides. `equivocation` and `double-vote` are two votes for one place; vote keys stand in the
-//! replicas' configurations only, so one is needed, from somebody who is trusted as the policy is.
+//! decides. `equivocation` and `double-vote` are two votes for one place, `double-report` is two
+//! reports about the answers of one slot; vote keys stand in the replicas' configurations only, so
+//! one is needed, from somebody who is trusted as the policy is.
 
 use super::{PolicyFile, read, unverified};
 use crate::{
@@ -20,9 +21,10 @@ use quorate_protocol::{
         message::Phase,
     },
 };
-use quorate_replica::{message::Cosign, wrong_result_holds};
-use quorate_types::{ReplicaId, StableCertificate, Wire as _};
+use quorate_replica::{double_report_holds, message::Cosign, wrong_result_holds};
+use quorate_types::{ReplicaId, Report, StableCertificate, Wire as _};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::{io::Read as _, path::Path};
 
 /// More than a status with evidence against every replica takes.
@@ -30,12 +32,13 @@ const BYTES_MAX: u64 = 64 << 20;
 
 /// The charges, the committee's own words.
 const WRONG_RESULT: &str = "wrong-result";
+const DOUBLE_REPORT: &str = "double-report";
 const OF_VOTES: [&str; 2] = ["equivocation", "double-vote"];
 
 /// A status document, as far as it matters here. The rest of it is its replica's own word.
 #[derive(Deserialize)]
 struct Status {
-    divergent: Vec<Document>,
+    divergent: Vec<Value>,
 }
 
 /// One of a status document's `divergent`.
@@ -137,13 +140,21 @@ fn judge_all(
                 malformed(format!("it is not one of the objects in `divergent`: {error}"))
                     .hint("quorate status --output json URL prints them")
             })?;
-            status.divergent
+            let accusations = status.divergent.into_iter().filter(|one| !is_of_a_copy(one));
+            accusations
+                .map(|one| serde_json::from_value(one).map_err(malformed))
+                .collect::<Result<_, _>>()?
         }
     };
     if documents.is_empty() {
         return Err(malformed("the status accuses nobody"));
     }
     documents.iter().map(|document| judge(document, policy, config)).collect()
+}
+
+/// Whether it says how a replica's copy of the service stood apart, which is no accusation.
+fn is_of_a_copy(document: &Value) -> bool {
+    document.get("evidence").is_some_and(|evidence| evidence.get("copy").is_some())
 }
 
 fn judge(
@@ -170,6 +181,9 @@ fn judge(
         }
         None if charge == WRONG_RESULT => {
             (WRONG_RESULT, wrong_result(accused, first, second, policy)?)
+        }
+        None if charge == DOUBLE_REPORT => {
+            (DOUBLE_REPORT, two_reports(accused, (first, second), policy, config)?)
         }
         None => return Err(malformed(format!("nobody is charged with {charge:?}"))),
     };
@@ -214,19 +228,7 @@ fn two_votes(
     policy: &Policy,
     config: Option<&Config>,
 ) -> Result<String, Failure> {
-    let config = config.ok_or_else(|| {
-        let message = "votes are checked by vote keys, which the policy does not hold";
-        Failure::usage("evidence-needs-config", message).hint(
-            "name a replica's quorate.toml by --config: one that you trust as you trust the policy",
-        )
-    })?;
-    if config.policy().digest() != policy.digest() {
-        let message = "the configuration is that of another cluster than the policy";
-        return Err(Failure::not_verified("evidence-config-differs", message));
-    }
-    let votes: Vec<_> = config.members().iter().map(|member| member.keys.vote).collect();
-    let verifier = Verifier::new(config.committee(), &votes, policy.clone())
-        .map_err(|error| Failure::not_verified(error.code(), error))?;
+    let verifier = verifier_of_votes(policy, config)?;
     let domain = Domain::new(policy.origin_text());
     let holds = evidence_holds(&accusation, &domain, |claims| verifier.check(claims));
     let first = accusation.evidence.first();
@@ -246,6 +248,43 @@ fn two_votes(
     };
     let header = vote.header;
     Ok(format!("it signed two different {what} for slot {} in view {}", header.slot, header.view))
+}
+
+fn two_reports(
+    accused: ReplicaId,
+    (first, second): (&[u8], &[u8]),
+    policy: &Policy,
+    config: Option<&Config>,
+) -> Result<String, Failure> {
+    let verifier = verifier_of_votes(policy, config)?;
+    let domain = Domain::new(policy.origin_text());
+    let holds =
+        double_report_holds(&domain, accused, (first, second), |claims| verifier.check(claims));
+    let (true, Ok(report)) = (holds, Report::from_wire(first, 1 << 20)) else {
+        let message = format!(
+            "it does not hold: either {accused} did not sign both messages, or they are no two \
+             reports about the answers of one slot"
+        );
+        return Err(Failure::not_verified("evidence-wrong", message));
+    };
+    Ok(format!("it signed two different reports about the answers of slot {}", report.slot))
+}
+
+/// What checks votes: by the vote keys that a configuration of the policy's cluster lists.
+fn verifier_of_votes(policy: &Policy, config: Option<&Config>) -> Result<Verifier, Failure> {
+    let config = config.ok_or_else(|| {
+        let message = "votes are checked by vote keys, which the policy does not hold";
+        Failure::usage("evidence-needs-config", message).hint(
+            "name a replica's quorate.toml by --config: one that you trust as you trust the policy",
+        )
+    })?;
+    if config.policy().digest() != policy.digest() {
+        let message = "the configuration is that of another cluster than the policy";
+        return Err(Failure::not_verified("evidence-config-differs", message));
+    }
+    let votes: Vec<_> = config.members().iter().map(|member| member.keys.vote).collect();
+    Verifier::new(config.committee(), &votes, policy.clone())
+        .map_err(|error| Failure::not_verified(error.code(), error))
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ fn status(id: u16) -> Status {
         peers: (0..4).filter(|other| *other != id).map(peer).collect(),
         last_head: Some(head(41, "Kx8fQd2mroot")),
         divergent: Vec::new(),
+        copy: None,
         version: "0.1.0".to_owned(),
         operations: None,
     }

@@ -1,9 +1,11 @@
 use super::*;
-use quorate_crypto::{ReplicaKeys, VoteSigner};
+use quorate_crypto::{ReplicaKeys, VoteSigner, report_statement};
 use quorate_node::{Config, Plan};
 use quorate_proof::{Entry, EntryKind, Frontier, cosignature_message, head_text, state_digest};
 use quorate_protocol::pbft::message::{Header, Vote};
-use quorate_types::{Cosignature, Digest, Epoch, Head, Index, Slot, StateRecord, UnixMillis, View};
+use quorate_types::{
+    Cosignature, Digest, Epoch, Head, Index, Report, Slot, StateRecord, UnixMillis, View,
+};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -95,6 +97,14 @@ impl Cluster {
         SignedVote { instance: 0, phase, vote }.to_wire()
     }
 
+    fn report(&self, replica: u16, answer: u8) -> Vec<u8> {
+        let domain = Domain::new(self.policy().origin_text());
+        let answers = vec![Some(Digest([answer; 32])), None];
+        let signer: VoteSigner = self.keys[usize::from(replica)].vote_signer();
+        let signature = signer.sign(&report_statement(&domain, SLOT, &answers));
+        Report { reporter: ReplicaId(replica), slot: SLOT, answers, signature }.to_wire()
+    }
+
     /// What it says, without a configuration where none is needed.
     fn judge(&self, evidence: &Value) -> Result<String, String> {
         let bytes = evidence.to_string();
@@ -117,6 +127,23 @@ fn document(id: u16, charge: &str, messages: [Vec<u8>; 2]) -> Value {
 
 fn refused(code: &str) -> Result<String, String> {
     Err(code.to_owned())
+}
+
+#[test]
+fn two_reports_about_one_slot_convict_whoever_signed_both() {
+    let cluster = Cluster::new();
+    let [first, second] = [1, 2].map(|answer| cluster.report(2, answer));
+    let line = cluster.judge(&document(2, DOUBLE_REPORT, [first.clone(), second])).unwrap();
+    let deed = "of double-report: it signed two different reports about the answers of slot 3 \
+                (development keys)";
+    assert!(line.ends_with(deed), "{line}");
+    let same = document(2, DOUBLE_REPORT, [first.clone(), first.clone()]);
+    assert_eq!(cluster.judge(&same), refused("evidence-wrong"));
+    let of_another = document(2, DOUBLE_REPORT, [first.clone(), cluster.report(1, 2)]);
+    assert_eq!(cluster.judge(&of_another), refused("evidence-wrong"));
+    let without_keys = document(2, DOUBLE_REPORT, [first, cluster.report(2, 2)]);
+    let judged = cluster.judge_bytes(without_keys.to_string().as_bytes(), None);
+    assert_eq!(judged, refused("evidence-needs-config"));
 }
 
 #[test]
@@ -237,6 +264,10 @@ fn a_status_document_convicts_all_whom_it_accuses_or_nobody() {
     let mut status = json!({ "replica": 0, "divergent": [cluster.wrong_result(), votes] });
     let lines = cluster.judge(&status).unwrap();
     assert_eq!(lines.lines().count(), 2, "{lines}");
+    let apart = json!({ "id": 2, "evidence": { "copy": "differs", "slot": 7 } });
+    status["divergent"].as_array_mut().unwrap().push(apart.clone());
+    assert_eq!(cluster.judge(&status).unwrap(), lines, "a copy that stands apart is no lie");
+    assert_eq!(cluster.judge(&apart), refused("evidence-malformed"));
     status["divergent"][1]["id"] = json!(3);
     assert_eq!(cluster.judge(&status), refused("evidence-wrong"));
     status["divergent"] = json!([]);

@@ -1,0 +1,183 @@
+//! The service as an HTTP program of which a copy runs beside each replica.
+
+use super::{ConfigError, ConfigFile, value};
+use crate::host::Reset;
+use quorate_client::{Endpoint, Url};
+use quorate_proof::Coverage;
+use quorate_service::Elsewhere;
+use serde::{Deserialize, Serialize};
+use std::{path::Path, time::Duration};
+
+/// The most further fields on each side, and the most arguments of a command.
+const LIST_MAX: usize = 32;
+
+/// The copy of the service beside this replica, where `service` is a URL.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CopyTable {
+    /// Milliseconds that the copy has for one request; after them it gave no answer.
+    pub call_timeout_ms: u64,
+    /// What becomes of a copy of which it is not known what it holds. `fence`: this replica goes on
+    /// without it, and says so. `replay`: it is reset, and executes all requests again.
+    pub restore: Restore,
+    /// `http://HOST:PORT/PATH` that a POST puts the copy back to its beginning at. No client's
+    /// request reaches a path of the service that stands here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_url: Option<String>,
+    /// A program and its arguments that put the copy back to its beginning, run in the folder of
+    /// this file; instead of `reset_url`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reset_command: Vec<String>,
+    /// Further request fields, in lower case, that the copies see and proofs cover. The same at all
+    /// members.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub request_fields: Vec<String>,
+    /// Further response fields, in lower case, that clients see and proofs cover. The same at all
+    /// members.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub response_fields: Vec<String>,
+    /// Response fields that the copies give different values, and that are dropped for it. The same
+    /// at all members.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volatile_fields: Vec<String>,
+    /// Whether JSON contents are put into one spelling, so that copies may order the members of
+    /// objects differently. The same at all members.
+    pub canonical_json: bool,
+}
+
+/// What becomes of a copy of which it is not known what it holds.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Restore {
+    /// It is left alone.
+    Fence,
+    /// It is reset, and executes all requests again.
+    Replay,
+}
+
+impl Default for CopyTable {
+    fn default() -> Self {
+        Self {
+            call_timeout_ms: 2_000,
+            restore: Restore::Fence,
+            reset_url: None,
+            reset_command: Vec::new(),
+            request_fields: Vec::new(),
+            response_fields: Vec::new(),
+            volatile_fields: Vec::new(),
+            canonical_json: false,
+        }
+    }
+}
+
+/// A copy's configuration that was checked.
+#[derive(Clone, Debug)]
+pub(crate) struct CopyPlan {
+    pub(crate) at: Endpoint,
+    pub(crate) reset: Option<Reset>,
+    pub(crate) call_timeout: Duration,
+    pub(crate) service: Elsewhere,
+    pub(crate) volatile: Vec<String>,
+    pub(crate) canonical_json: bool,
+    /// Paths of the copy that are this replica's own.
+    pub(crate) own_paths: Vec<String>,
+}
+
+/// Whether a service's name says that it runs outside.
+#[must_use]
+pub fn is_outside(service: &str) -> bool {
+    service.contains("://")
+}
+
+/// The copy of a service that runs outside; `None` for one that is built in.
+pub(super) fn plan(file: &ConfigFile, folder: &Path) -> Result<Option<CopyPlan>, ConfigError> {
+    let table = &file.copy;
+    if !is_outside(&file.service) {
+        let is_default = *table == CopyTable::default();
+        let reason = "a table [copy] only where `service` is a URL";
+        return if is_default { Ok(None) } else { Err(value("service", &file.service, reason)) };
+    }
+    let at = endpoint(&file.service)?;
+    check_fields(table)?;
+    let reset = reset(table, folder)?;
+    let own_paths = match &reset {
+        Some(Reset::Url(url)) if url.endpoint == at => vec![url.path.clone()],
+        _ => Vec::new(),
+    };
+    Ok(Some(CopyPlan {
+        at,
+        reset,
+        call_timeout: Duration::from_millis(table.call_timeout_ms),
+        service: Elsewhere {
+            request_fields: table.request_fields.clone(),
+            response_fields: table.response_fields.clone(),
+        },
+        volatile: table.volatile_fields.clone(),
+        canonical_json: table.canonical_json,
+        own_paths,
+    }))
+}
+
+fn endpoint(service: &str) -> Result<Endpoint, ConfigError> {
+    let wrong = || value("service", service, "http://HOST:PORT, without a path");
+    let authority = service.strip_prefix("http://").ok_or_else(wrong)?;
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let has_port = authority
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0));
+    Endpoint::parse(authority).ok().filter(|_| has_port).ok_or_else(wrong)
+}
+
+fn check_fields(table: &CopyTable) -> Result<(), ConfigError> {
+    let (request, response) = (table.request_fields.clone(), table.response_fields.clone());
+    for (field, names) in [("copy.request_fields", &request), ("copy.response_fields", &response)] {
+        if names.len() > LIST_MAX {
+            return Err(value(field, format!("{} names", names.len()), "at most 32"));
+        }
+    }
+    let given = [&request[..], &response].concat().join(", ");
+    let coverage = Coverage { request, response };
+    if coverage.check().is_err() {
+        let reason = "field names in lower case, each once, that are not covered anyway";
+        return Err(value("copy.request_fields, copy.response_fields", given, reason));
+    }
+    for name in &table.volatile_fields {
+        let is_kept = coverage.response_fields().any(|kept| kept == name);
+        if !is_kept || name == "quorate-covers" {
+            let reason = "a response field that is covered otherwise, in lower case";
+            return Err(value("copy.volatile_fields", name, reason));
+        }
+    }
+    Ok(())
+}
+
+fn reset(table: &CopyTable, folder: &Path) -> Result<Option<Reset>, ConfigError> {
+    let command = &table.reset_command;
+    let url = match &table.reset_url {
+        None => None,
+        Some(text) => {
+            let url = Url::parse(text).ok().filter(|_| text.starts_with("http://"));
+            let reason = "http://HOST:PORT/PATH";
+            Some(url.ok_or_else(|| value("copy.reset_url", text, reason))?)
+        }
+    };
+    if command.len() > LIST_MAX || command.first().is_some_and(String::is_empty) {
+        let reason = "a program and at most 31 arguments";
+        return Err(value("copy.reset_command", command.join(" "), reason));
+    }
+    match (table.restore, url, command.is_empty()) {
+        (Restore::Fence, None, true) => Ok(None),
+        (Restore::Fence, ..) => {
+            let reason = "nothing is reset with it; `replay` takes reset_url or reset_command";
+            Err(value("copy.restore", "fence", reason))
+        }
+        (Restore::Replay, Some(url), true) => Ok(Some(Reset::Url(url))),
+        (Restore::Replay, None, false) => {
+            Ok(Some(Reset::Command { argv: command.clone(), folder: folder.to_owned() }))
+        }
+        (Restore::Replay, ..) => {
+            let reason = "exactly one of reset_url and reset_command goes with it";
+            Err(value("copy.restore", "replay", reason))
+        }
+    }
+}
