@@ -6,6 +6,7 @@
 //! | [`folder`], [`overlay`] | a data folder, read without changing a byte of it |
 //! | [`walk`] | the checks, entry by entry |
 //! | [`tiles`] | the Merkle tree, compared with the tiles that are published |
+//! | [`upstream`] | a fresh copy of a service that runs outside, which executes everything again |
 //! | [`told`] | the report |
 
 mod folder;
@@ -13,6 +14,7 @@ mod overlay;
 mod source;
 mod tiles;
 mod told;
+mod upstream;
 mod walk;
 
 use super::{block_on, curl::parse_url, snapshot::manifest::Manifest, verify::unverified};
@@ -26,13 +28,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use overlay::Overlay;
 use quorate_ledger::{DiskError, FileDisk, Owner};
 use quorate_node::backup::Folders;
-use quorate_proof::Policy;
-use quorate_types::Index;
+use quorate_proof::{Coverage, Entry, Policy};
+use quorate_replica::{Limits, Rules};
+use quorate_types::{Index, UnixMillis};
 use source::{Exchanges, Source};
 use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
+use upstream::Upstream;
 use walk::Walk;
 
 /// Arguments.
@@ -40,7 +44,8 @@ use walk::Walk;
 #[command(after_help = "Examples:\n  \
     quorate audit --policy policy.txt http://127.0.0.1:7400\n  \
     quorate audit --policy policy.txt --output json cluster/r0/data\n  \
-    quorate audit --policy policy.txt --from 100000 http://127.0.0.1:7400\n\n\
+    quorate audit --policy policy.txt --from 100000 http://127.0.0.1:7400\n  \
+    quorate audit --policy policy.txt --upstream http://127.0.0.1:9004 http://127.0.0.1:7400\n\n\
     Checks the newest head, the head of every slot, every tile and every exchange against its\n\
     entry, executes all requests again, and compares the state roots; in a folder, those of the\n\
     newest snapshot too. The first thing found wrong ends the audit with exit 3 and is named. A\n\
@@ -55,6 +60,12 @@ pub(crate) struct Audit {
     /// The service to execute again; else what the gateway says, or `kv`
     #[arg(long, value_name = "S")]
     service: Option<String>,
+    /// A fresh copy of a service that runs outside, to execute everything again
+    #[arg(long, value_name = "URL", conflicts_with = "service")]
+    upstream: Option<String>,
+    /// A replica's quorate.toml, for what its `[copy]` says of how answers are read
+    #[arg(long, value_name = "FILE", requires = "upstream")]
+    config: Option<PathBuf>,
     /// A gateway, a replica's data folder, or a backup
     #[arg(value_name = "URL or DIR")]
     source: String,
@@ -132,7 +143,15 @@ impl Audit {
 
     async fn audit(&self, console: &Console) -> Result<told::Report, Stop> {
         let (policy, mut source) = self.open().await?;
-        audit(&policy, &mut source, self.from, self.service.clone(), console).await
+        let by = match &self.upstream {
+            Some(url) if self.from > 1 => {
+                let message = format!("{url} cannot begin at entry {}", self.from);
+                return Err(Failure::usage("audit-from", message).into());
+            }
+            Some(url) => By::Copy(Box::new(Upstream::new(url, self.config.as_deref(), &policy)?)),
+            None => By::Service(self.service.clone()),
+        };
+        audit(&policy, &mut source, self.from, by, console).await
     }
 
     async fn open(&self) -> Result<(Policy, Source), Stop> {
@@ -156,6 +175,14 @@ impl Audit {
     }
 }
 
+/// What executes again.
+enum By {
+    /// A service that is built in; by its name, or as the source names it.
+    Service(Option<String>),
+    /// A fresh copy of one that runs outside.
+    Copy(Box<Upstream>),
+}
+
 /// Audits a data folder or a backup by a policy that is believed, and executes everything again.
 pub(super) async fn of_folder(
     dir: &Path,
@@ -165,7 +192,8 @@ pub(super) async fn of_folder(
 ) -> Result<(), Failure> {
     let audited = async {
         let mut source = Source::Folder(Box::new(Folder::open(dir.to_owned(), policy)?));
-        audit(policy, &mut source, 0, service.map(str::to_owned), console).await
+        let by = By::Service(service.map(str::to_owned));
+        audit(policy, &mut source, 0, by, console).await
     };
     match audited.await {
         Ok(_) => Ok(()),
@@ -191,14 +219,15 @@ async fn audit(
     policy: &Policy,
     source: &mut Source,
     from: u64,
-    service: Option<String>,
+    by: By,
     console: &Console,
 ) -> Result<told::Report, Stop> {
     let started = Instant::now();
     let certified = source.head(policy).await?;
-    let service = match service {
-        Some(service) => Some(service),
-        None => source.service().await,
+    let (service, mut copy) = match by {
+        By::Service(Some(service)) => (Some(service), None),
+        By::Service(None) => (source.service().await, None),
+        By::Copy(copy) => (Some(copy.url().to_owned()), Some(copy)),
     };
     let mut walk = Walk::new(policy, certified.head, from, service.as_deref())?;
     if let Some(head) = source.snapshot_head(policy)? {
@@ -206,10 +235,13 @@ async fn audit(
     }
     let bar = progress(console, certified.head.size);
     while walk.next() < certified.head.size {
-        bundle(source, &mut walk, policy, certified.head.size, &bar).await?;
+        bundle(source, &mut walk, (policy, certified.head.size), copy.as_deref_mut(), &bar).await?;
     }
     bar.finish_and_clear();
-    let walked = walk.finish();
+    let mut walked = walk.finish();
+    if let (Some(copy), None) = (&copy, &walked.not_shown) {
+        walked.executed_by = Some(copy.url().to_owned());
+    }
     Ok(told::Report::new(policy, &certified, walked, source.notes(), started.elapsed()))
 }
 
@@ -217,8 +249,8 @@ async fn audit(
 async fn bundle(
     source: &mut Source,
     walk: &mut Walk<'_>,
-    policy: &Policy,
-    size: u64,
+    (policy, size): (&Policy, u64),
+    mut copy: Option<&mut Upstream>,
     bar: &ProgressBar,
 ) -> Result<(), Stop> {
     /// How many exchanges are in memory at once.
@@ -237,7 +269,12 @@ async fn bundle(
             if walk.slot_ends_before(entry) {
                 close_slot(source, walk, policy).await?;
             }
-            walk.take(entry.clone(), exchanges.at(place))?;
+            let exchange = exchanges.at(place);
+            let parts = (copy.as_mut(), exchange.clone(), Entry::parse(entry));
+            walk.take(entry.clone(), exchange)?;
+            if let (Some(copy), Some(exchange), Ok(entry)) = parts {
+                copy.repeat(&entry, &exchange).await?;
+            }
             bar.inc(1);
         }
     }
@@ -245,6 +282,22 @@ async fn bundle(
         close_slot(source, walk, policy).await?;
     }
     walk.compare_tiles(source).await
+}
+
+/// What execution knows of a cluster, as far as an audit does.
+fn rules(policy: &Policy, genesis: UnixMillis, coverage: Coverage) -> Rules {
+    let limits = Limits::default();
+    Rules {
+        authority: policy.origin().name.clone(),
+        chain: policy.origin().chain,
+        coverage,
+        policy: policy.digest(),
+        genesis,
+        body_max: limits.body_max,
+        replay_window: limits.replay_window,
+        replay_signed_max: limits.replay_signed_max,
+        copies: false,
+    }
 }
 
 async fn close_slot(source: &mut Source, walk: &mut Walk<'_>, policy: &Policy) -> Result<(), Stop> {

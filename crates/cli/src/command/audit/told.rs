@@ -24,6 +24,9 @@ pub(super) struct Report {
     entries: BTreeMap<&'static str, u64>,
     state: Option<String>,
     re_executed: bool,
+    /// A fresh copy of a service that runs outside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    re_executed_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     not_re_executed: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -55,8 +58,9 @@ impl Report {
             exchanges_checked: walked.exchanges,
             entries: walked.kinds,
             state: walked.state.map(|state| digest_value(&state)),
-            re_executed: walked.not_executed.is_none(),
-            not_re_executed: walked.not_executed,
+            re_executed: walked.not_executed.is_none() || walked.executed_by.is_some(),
+            not_re_executed: walked.not_executed.filter(|_| walked.executed_by.is_none()),
+            re_executed_by: walked.executed_by,
             notes,
             elapsed_s: (elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
         }
@@ -64,9 +68,10 @@ impl Report {
 
     /// `audited: 617 entries, ..`, and what was not done.
     pub(super) fn text(&self) -> String {
-        let executed = match &self.not_re_executed {
-            None => "re-executed, all state roots equal".to_owned(),
-            Some(reason) => format!("not re-executed: {reason}"),
+        let executed = match (&self.not_re_executed, &self.re_executed_by) {
+            (Some(reason), _) => format!("not re-executed: {reason}"),
+            (None, Some(copy)) => format!("re-executed by {copy}, all answers equal"),
+            (None, None) => "re-executed, all state roots equal".to_owned(),
         };
         let development = if self.development { " (development keys)" } else { "" };
         let mut text = format!(

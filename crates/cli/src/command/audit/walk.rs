@@ -10,7 +10,7 @@ use quorate_proof::{
     Coverage, Entry, EntryKind, Frontier, Policy, Strict, digest_value, exchange_base,
     exchange_digest, verify_proof_text,
 };
-use quorate_replica::{Execution, Limits, Rules};
+use quorate_replica::Execution;
 use quorate_types::{Digest, Epoch, Exchange, Head, LogItem};
 use std::collections::BTreeMap;
 
@@ -45,6 +45,8 @@ pub(super) struct Walked {
     pub(super) not_shown: Option<String>,
     /// Why nothing was executed again.
     pub(super) not_executed: Option<String>,
+    /// The fresh copy that executed everything again, of a service that runs outside.
+    pub(super) executed_by: Option<String>,
 }
 
 impl<'a> Walk<'a> {
@@ -257,18 +259,7 @@ impl<'a> Walk<'a> {
     fn begin(&mut self, genesis: &Entry) -> Result<(), Finding> {
         let Some(service) = quorate_service::builtin(&self.service) else { return Ok(()) };
         let (request, response) = service.coverage();
-        let limits = Limits::default();
-        let rules = Rules {
-            authority: self.policy.origin().name.clone(),
-            chain: self.policy.origin().chain,
-            coverage: Coverage { request, response },
-            policy: self.policy.digest(),
-            genesis: genesis.time,
-            body_max: limits.body_max,
-            replay_window: limits.replay_window,
-            replay_signed_max: limits.replay_signed_max,
-            copies: false,
-        };
+        let rules = super::rules(self.policy, genesis.time, Coverage { request, response });
         let execution = Execution::genesis(service, rules);
         let expected = execution.genesis_entry();
         if expected != *genesis {

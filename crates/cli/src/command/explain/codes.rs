@@ -218,6 +218,19 @@ pub(super) const ALL: &[(&str, &str)] = &[
          replica makes them again from its write-ahead log at the next start; else entries were \
          lost, or are damaged from the one that is named on.",
     ),
+    (
+        "audit-upstream",
+        "The fresh copy that is to execute everything again cannot be asked: --upstream names more \
+         than http://HOST:PORT, nobody listens there, or the copy broke off. The audit says \
+         nothing about the log then. Start the copy anew, empty, and try again.",
+    ),
+    (
+        "audit-upstream-differs",
+        "A fresh copy of the service answers otherwise than the log says that the copies did. Either \
+         it was not fresh, or is of another version, or is called otherwise (--config names the \
+         `[copy]` of a replica); or the service is not deterministic; or enough copies lied \
+         together.",
+    ),
     ("audit-from", "The log has fewer entries than --from asks for."),
     ("audit-folder", "The folder is no data folder of a replica."),
     // Policies and keys in them.
