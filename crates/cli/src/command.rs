@@ -5,6 +5,7 @@ mod bench;
 mod completions;
 mod curl;
 mod dev;
+mod doctor;
 mod explain;
 mod fault;
 mod init;
@@ -25,6 +26,7 @@ use crate::{
     console::Console,
     failure::{Exit, Failure},
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What can be asked for.
 #[derive(clap::Subcommand)]
@@ -51,6 +53,8 @@ pub(crate) enum Command {
     Snapshot(snapshot::Snapshot),
     /// Make a data folder of a backup
     Restore(restore::Restore),
+    /// Examine whether a service can stand behind a quorum
+    Doctor(doctor::Doctor),
     /// Inject a fault into a replica of a development cluster
     Fault(fault::FaultCommand),
     /// Put a service under load, and tell latency percentiles
@@ -86,6 +90,7 @@ impl Command {
             Self::Top(command) => command.run(console),
             Self::Snapshot(command) => command.run(console),
             Self::Restore(command) => command.run(console),
+            Self::Doctor(command) => command.run(console),
             Self::Fault(command) => command.run(console),
             Self::Bench(command) => command.run(console),
             Self::Sim(command) => command.run(console),
@@ -97,6 +102,22 @@ impl Command {
             Self::Version(command) => command.run(console),
         }
     }
+}
+
+/// Completes at the first signal that asks for an end.
+pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let listen =
+        |kind| signal(kind).map_err(|error| Failure::failed("runtime", format_args!("{error}")));
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
 }
 
 /// Runs a command's asynchronous part, on this thread.

@@ -10,7 +10,7 @@
 mod standing;
 mod upstream;
 
-use super::{curl::parse_url, start::log};
+use super::{curl::parse_url, start::log, stop_signal};
 use crate::{
     console::Console,
     failure::{Exit, Failure},
@@ -22,10 +22,7 @@ use quorate_proof::Policy;
 use serde_json::json;
 use standing::Standing;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::net::TcpListener;
 use upstream::Verified;
 
 /// Arguments.
@@ -222,21 +219,6 @@ fn say_ready(console: &Console, address: SocketAddr, gateways: &[Endpoint], poli
         policy.origin().name,
         gateways.join(" "),
     ));
-}
-
-/// Completes at the first signal that asks for an end.
-fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
-    let listen = |kind| signal(kind).map_err(|error| runtime_failure(&error));
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut hangup = listen(SignalKind::hangup())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    })
 }
 
 fn runtime_failure(error: &std::io::Error) -> Failure {

@@ -181,7 +181,14 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts one, on a port of its own.
     pub(crate) fn start(answer: impl FnMut(&SentRequest) -> Vec<u8> + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at(TcpListener::bind("127.0.0.1:0").unwrap(), answer)
+    }
+
+    /// Starts one on this port.
+    pub(crate) fn at(
+        listener: TcpListener,
+        answer: impl FnMut(&SentRequest) -> Vec<u8> + Send + 'static,
+    ) -> Self {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (log, mut answer) = (seen.clone(), answer);

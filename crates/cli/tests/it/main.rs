@@ -8,6 +8,7 @@ mod commands;
 mod copies;
 mod curl;
 mod dev;
+mod doctor;
 mod faults;
 mod kill_loop;
 mod metrics;

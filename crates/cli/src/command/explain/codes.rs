@@ -511,6 +511,32 @@ pub(super) const ALL: &[(&str, &str)] = &[
         "The replica that is watched does less than so many things in any course, so there is no \
          such place to crash at. `quorate sim crash-points` without --at says how many there are.",
     ),
+    // The doctor.
+    (
+        "answers-differ",
+        "Two copies of the service were asked the same and answered differently. Behind a quorum \
+         the copies would disagree: where no f + 1 of them agree, clients get a proven 502. What \
+         stands above says where they differ, why it seems so, and what cures it; \
+         docs/determinism.md tells more.",
+    ),
+    (
+        "doctor-service",
+        "`--service` must name two copies: a command line with {port} in it, which is started \
+         twice, or a URL with {i} in it, for copies 0 and 1 that run; of a host and a port, \
+         without a path.",
+    ),
+    (
+        "doctor-start",
+        "A copy of the service cannot be asked: its program ended or did not begin to listen in \
+         time (`--start-time`), or nothing listens where the URL says. A program must listen on \
+         127.0.0.1 at the port that {port} stands for.",
+    ),
+    (
+        "replay-malformed",
+        "The file of requests is not a JSON object a line: `path`, and if need be `method`, \
+         `headers` and `body`, nothing else. The message names the line.",
+    ),
+    ("stopped", "A signal ended the command before it was done."),
     // Keys in files.
     (
         "key-missing",
