@@ -217,8 +217,9 @@ impl Copies {
                 known.reports.insert(report.reporter, report);
                 known.own = Some(answers);
             }
-            Record::Settled { slot, answers } if slot > stable => {
+            Record::Settled { slot, answers, reports } if slot > stable => {
                 let known = self.known.entry(slot).or_default();
+                known.reports.extend(reports.into_iter().map(|it| (it.reporter, it)));
                 let own = known.own.as_deref().unwrap_or_default();
                 let own = |call: usize| own.get(call).cloned().flatten();
                 let answers = answers.into_iter().enumerate();
@@ -236,15 +237,22 @@ impl Copies {
         self.known.get(&slot).filter(|known| known.settled).map(|known| &known.answers)
     }
 
-    /// Notes an outcome that was decided in a slot.
+    /// Notes an outcome that was decided in a slot, however far ahead of this replica: the engine
+    /// says so once, and a later one for the same slot must not pass for the first.
     pub(crate) fn decided(&mut self, at: Slot, stable: Slot, outcome: &Outcome) {
-        if self.is_near(outcome.slot, stable) && outcome.slot < at {
-            for report in &outcome.reports {
-                let known = self.known.entry(report.slot).or_default();
-                known.reports.entry(report.reporter).or_insert_with(|| report.clone());
-            }
+        if outcome.slot > stable && outcome.slot < at {
             self.ordered.entry(outcome.slot).or_insert_with(|| outcome.clone());
         }
+        // Like the decided slots that wait to be executed, of which each holds one at most.
+        while self.ordered.len() as u64 > self.window.saturating_mul(KEPT_WINDOWS) {
+            self.ordered.pop_first();
+        }
+    }
+
+    /// The outcome that was ordered for a slot.
+    #[cfg(test)]
+    pub(crate) fn ordered(&self, slot: Slot) -> Option<&Outcome> {
+        self.ordered.get(&slot)
     }
 
     /// Sees whether what became of the awaited calls is known by now.
@@ -254,7 +262,13 @@ impl Copies {
         };
         let calls = awaiting.calls.len();
         let agreed = match self.ordered.get(&awaiting.slot) {
-            Some(outcome) => Some(outcome::results(outcome, self.committee)),
+            Some(outcome) => {
+                let known = self.known.entry(outcome.slot).or_default();
+                for report in &outcome.reports {
+                    known.reports.entry(report.reporter).or_insert_with(|| report.clone());
+                }
+                Some(outcome::results(outcome, self.committee))
+            }
             None => self
                 .known
                 .get(&awaiting.slot)
@@ -544,8 +558,19 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             let given = own.get(call).and_then(Option::as_ref) == Some(answer);
             (!given).then(|| answer.clone())
         });
-        let record = Record::Settled { slot, answers: others.collect() };
-        out.push(Effect::Note { slot: Some(slot), record });
+        let (about, answers) = (Some(slot), others.collect());
+        if !self.votes {
+            // Nothing is written before the rejoin that nobody may mistake for a vote log.
+        } else if self.copies.ordered.contains_key(&slot) {
+            let record = Record::Settled { slot, answers, reports: Vec::new() };
+            out.push(Effect::Note { slot: about, record });
+        } else {
+            // Later slots build on it, and their outcomes may leave no room for one of this slot.
+            // So it is durable, with what proves it to others, before anybody hears of it.
+            let reports = known.reports.values().cloned().collect();
+            let record = Record::Settled { slot, answers, reports };
+            out.push(Effect::Persist { slot: about, record });
+        }
         let kept = |(call, agreed): (usize, &Agreed)| {
             let own = own.get(call).and_then(Option::as_ref);
             match agreed {

@@ -234,6 +234,10 @@ pub enum Record<R> {
         slot: Slot,
         /// For each call; `None` where the own copy's answer is the agreed one.
         answers: Vec<Option<Response>>,
+        /// Those of all n replicas, where they were alike: whoever lacks one of them, and meets a
+        /// window that is full by now, learns from them what was agreed on. Empty where an outcome
+        /// was ordered, which holds its own.
+        reports: Vec<Report>,
     },
 }
 

@@ -89,6 +89,25 @@ fn an_answer_is_there_for_who_asks_a_moment_after_its_slot_was_certified() {
     assert!(!copies.wants_message(&ask, Slot(100)));
 }
 
+/// A replica that lags by more than a window hears of an outcome once, and of another one for the
+/// same slot later.
+#[test]
+fn of_several_outcomes_for_one_slot_the_first_counts_however_far_ahead_it_came() {
+    let outcome = |answers: [Option<u8>; 3]| {
+        let reports = (0..).zip(answers).map(|(replica, answer)| unsigned(replica, &[answer]));
+        Outcome { slot: Slot(3), reports: reports.collect() }
+    };
+    let (first, second) = (outcome([Some(1), Some(1), Some(2)]), outcome([None; 3]));
+    let mut copies = Copies::new(committee(), 1, 8);
+    copies.decided(Slot(4), Slot(0), &first);
+    copies.decided(Slot(5), Slot(0), &second);
+    assert_eq!(copies.ordered(Slot(3)), Some(&first));
+    // About a slot that is not decided yet, or settled.
+    copies.decided(Slot(3), Slot(3), &second);
+    copies.forget(Slot(3));
+    assert_eq!(copies.ordered(Slot(3)), None);
+}
+
 #[test]
 fn an_outcome_needs_a_quorum_of_reports_one_a_replica_on_its_slot_and_equally_many_calls() {
     let report = |replica| unsigned(replica, &[Some(1)]);

@@ -219,6 +219,11 @@ pub fn records() -> Vec<Vec<u8>> {
         Record::Engine(pbft::Record::ViewChange(view_change())),
         Record::Engine(pbft::Record::NewView(new_view())),
         Record::Report { report: copies_report(1), answers: vec![Some(Response::new(201)), None] },
+        Record::Settled {
+            slot: Slot(3),
+            answers: vec![None, Some(Response::new(201))],
+            reports: vec![copies_report(0), copies_report(1)],
+        },
     ];
     records.iter().map(Wire::to_wire).collect()
 }
