@@ -11,7 +11,7 @@ use quorate_proof::{exchange, response_content, sha256};
 use quorate_types::{Call, Digest, Exchange, Request, Response, Wire};
 
 /// Bytes of answers to the calls of one slot, at most. They are kept durably with the report.
-pub(crate) const SLOT_BYTES_MAX: usize = 8 << 20;
+pub const SLOT_BYTES_MAX: usize = 8 << 20;
 
 /// The name of an answer, under which it is agreed on and fetched.
 pub(crate) fn digest(answer: &Response) -> Digest {
@@ -27,10 +27,10 @@ pub fn admit(rules: &Rules, request: &Request, answer: Response) -> Response {
         answer.body.clear();
     }
     if answer.body.len() > rules.body_max {
-        return too_large(rules);
+        return TOO_LARGE.covered(rules);
     }
     let base = exchange::exchange_base(&rules.authority, request, &answer, &rules.coverage);
-    if base.is_err() || is_own(rules, &answer) { uncoverable(rules) } else { answer }
+    if base.is_err() || is_own(rules, &answer) { UNCOVERABLE.covered(rules) } else { answer }
 }
 
 /// What a copy's answers to a slot's calls come to, which are bounded together.
@@ -44,7 +44,7 @@ pub(crate) fn admitted(
     let one = |call: &Call| {
         let answer = admit(rules, &call.request, answers.next().flatten()?);
         bytes = bytes.saturating_add(answer.body.len());
-        Some(if bytes > SLOT_BYTES_MAX { too_large(rules) } else { answer })
+        Some(if bytes > SLOT_BYTES_MAX { TOO_LARGE.covered(rules) } else { answer })
     };
     calls.iter().map(one).collect()
 }
@@ -53,17 +53,19 @@ pub(crate) fn admitted(
 pub(crate) fn void(rules: &Rules, agreed: Agreed) -> Option<Response> {
     match agreed {
         Agreed::Answer(_) => None,
-        Agreed::Disagree => Some(disagree(rules)),
-        Agreed::Silent => Some(silent(rules)),
+        Agreed::Disagree => Some(DISAGREE.covered(rules)),
+        Agreed::Silent => Some(SILENT.covered(rules)),
     }
 }
 
-/// Whether a copy that gave this answer did what the log says of the request: it gave the answer
-/// that was agreed on, or one of several of which none was.
+/// What a copy's answer comes to where the log says something else of the request; `None` where
+/// the copy did as is recorded. Nothing can be told of an answer of several of which none was
+/// agreed on, nor of one that was too long together with those beside it in its slot.
 #[must_use]
-pub fn is_as_recorded(rules: &Rules, answer: Response, recorded: &Exchange) -> bool {
-    admit(rules, &recorded.request, answer) == recorded.response
-        || recorded.response == disagree(rules)
+pub fn departure(rules: &Rules, answer: Response, recorded: &Exchange) -> Option<Response> {
+    let untold = [DISAGREE, TOO_LARGE].map(|it| it.covered(rules));
+    let answer = admit(rules, &recorded.request, answer);
+    (answer != recorded.response && !untold.contains(&recorded.response)).then_some(answer)
 }
 
 /// Whether the copies of a service executed a request to come to this answer. Who feeds a copy
@@ -71,62 +73,52 @@ pub fn is_as_recorded(rules: &Rules, answer: Response, recorded: &Exchange) -> b
 #[must_use]
 pub fn was_called(exchange: &Exchange) -> bool {
     let answer = &exchange.response;
-    let never = [key_reused(), signature_outside_window(), replay_table_full(), silent_problem()];
+    let never = [key_reused(), signature_outside_window(), replay_table_full(), SILENT.problem()];
     let problem = answer.field("content-type") == Some("application/problem+json");
     !(problem && never.iter().any(|own| own.status == answer.status && own.body == answer.body))
 }
 
-/// Whether an answer is what the copies gave: not where they disagreed, nor where it was too long
-/// together with those beside it in its slot. An audit can compare no others.
-#[must_use]
-pub fn is_copies_own(exchange: &Exchange) -> bool {
-    let answer = &exchange.response;
-    let never = [disagree_problem(), too_large_problem()];
-    was_called(exchange) && !never.iter().any(|own| own.body == answer.body)
-}
-
 /// Whether an answer pretends to be one that no copy gives.
 fn is_own(rules: &Rules, answer: &Response) -> bool {
-    let own = [key_reused(), signature_outside_window(), replay_table_full()];
-    let mut own = own.map(|it| exchange::with_defaults(it, &rules.coverage)).to_vec();
-    own.extend([disagree(rules), silent(rules), too_large(rules), uncoverable(rules)]);
-    own.iter().any(|own| own.status == answer.status && own.body == answer.body)
+    let mut own = vec![key_reused(), signature_outside_window(), replay_table_full()];
+    own.extend([DISAGREE, SILENT, TOO_LARGE, UNCOVERABLE].map(StandIn::problem));
+    own.into_iter()
+        .map(|own| exchange::with_defaults(own, &rules.coverage))
+        .any(|own| own.status == answer.status && own.body == answer.body)
 }
 
-fn disagree_problem() -> Response {
-    Response::problem(
-        502,
-        "copies-disagree",
-        "the service's copies executed the request, and too few of them gave the same answer",
-    )
+/// A 502 that is recorded where no copy's answer can be.
+#[derive(Clone, Copy)]
+struct StandIn {
+    code: &'static str,
+    detail: &'static str,
 }
 
-fn disagree(rules: &Rules) -> Response {
-    exchange::with_defaults(disagree_problem(), &rules.coverage)
+impl StandIn {
+    fn problem(self) -> Response {
+        Response::problem(502, self.code, self.detail)
+    }
+
+    /// As it stands in the log.
+    fn covered(self, rules: &Rules) -> Response {
+        exchange::with_defaults(self.problem(), &rules.coverage)
+    }
 }
 
-fn silent_problem() -> Response {
-    Response::problem(
-        502,
-        "copies-silent",
-        "too few of the service's copies answered; the request counts as not executed",
-    )
-}
+const DISAGREE: StandIn = StandIn {
+    code: "copies-disagree",
+    detail: "the service's copies executed the request, and too few of them gave the same answer",
+};
 
-fn silent(rules: &Rules) -> Response {
-    exchange::with_defaults(silent_problem(), &rules.coverage)
-}
+const SILENT: StandIn = StandIn {
+    code: "copies-silent",
+    detail: "too few of the service's copies answered; the request counts as not executed",
+};
 
-fn too_large_problem() -> Response {
-    Response::problem(502, "copy-too-large", "the service gave a longer answer than is taken")
-}
+const TOO_LARGE: StandIn =
+    StandIn { code: "copy-too-large", detail: "the service gave a longer answer than is taken" };
 
-fn too_large(rules: &Rules) -> Response {
-    exchange::with_defaults(too_large_problem(), &rules.coverage)
-}
-
-fn uncoverable(rules: &Rules) -> Response {
-    let detail = "the service gave an answer that no proof can cover";
-    let problem = Response::problem(502, "copy-uncoverable", detail);
-    exchange::with_defaults(problem, &rules.coverage)
-}
+const UNCOVERABLE: StandIn = StandIn {
+    code: "copy-uncoverable",
+    detail: "the service gave an answer that no proof can cover",
+};

@@ -43,7 +43,7 @@ pub mod sync;
 #[cfg(test)]
 mod tests;
 
-pub use answers::{is_as_recorded, is_copies_own, was_called};
+pub use answers::{departure, was_called};
 pub use certify::{Certified, wrong_result_holds};
 pub use config::{Config, Limits};
 pub use execute::{Diverged, Execution, Rules};

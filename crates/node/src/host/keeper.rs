@@ -9,7 +9,7 @@ use super::{
 use quorate_client::Url;
 use quorate_ledger::{Disk, LogReader};
 use quorate_proof::Entry;
-use quorate_replica::{Rules, execute, is_as_recorded, was_called};
+use quorate_replica::{Rules, answers::SLOT_BYTES_MAX, departure, execute, was_called};
 use quorate_types::{Call, Exchange, Index, Response, Slot};
 use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 use thiserror::Error;
@@ -18,9 +18,6 @@ use tracing::{debug, info, warn};
 
 /// How long a reset may take.
 const RESET_LIMIT: Duration = Duration::from_secs(30);
-
-/// Bytes of answers to one slot's calls that are held at most; the replica takes no more.
-const SLOT_BYTES_MAX: usize = 8 << 20;
 
 /// Where the service's requests begin: entry 0 is genesis.
 const BEGINNING: Index = Index(1);
@@ -102,7 +99,7 @@ impl<D: Disk> Past<D> {
     /// Whether a copy that gave this answer did what the log says of a place.
     fn agrees(&self, index: Index, answer: &Response) -> bool {
         let recorded = self.reader.exchange(index).ok().flatten().flatten();
-        recorded.is_some_and(|recorded| is_as_recorded(&self.rules, answer.clone(), &recorded))
+        recorded.is_some_and(|it| departure(&self.rules, answer.clone(), &it).is_none())
     }
 }
 
@@ -241,7 +238,7 @@ impl<D: Disk> Keeper<D> {
         while self.next < self.past.end() {
             if let Some((call, recorded)) = self.past.call(self.next)? {
                 let answer = self.execute(&call).await?;
-                if !is_as_recorded(&self.past.rules, answer, &recorded) {
+                if departure(&self.past.rules, answer, &recorded).is_some() {
                     differing += 1;
                     if !was_lost {
                         return Err(Lost::Differs);

@@ -1,9 +1,8 @@
 //! A service that runs outside, a copy beside each replica.
 
 use quorate_sim::{
-    Deed, Outcome, Plan,
+    Deed, Outcome,
     copy::{Copies, Habit},
-    journal::recorded,
     model::{Leeway, Void},
     record,
     scenario::Scenario,
@@ -88,25 +87,4 @@ fn an_answer_that_is_void_without_need_is_noticed() {
     }
     let said = trace.check().expect_err("the change must be noticed").to_string();
     assert!(said.starts_with("copies"), "{said}");
-}
-
-/// `QUORATE_SEED=0..100 cargo test -p quorate-sim -- --ignored copies_of_the --nocapture`
-#[test]
-#[ignore = "runs the seeds in QUORATE_SEED (7, or 0..2000), by hand"]
-fn copies_of_the_environment() {
-    let text = std::env::var("QUORATE_SEED").unwrap();
-    if let Some((first, end)) = text.split_once("..") {
-        let first: u64 = first.parse().unwrap();
-        let end: u64 = end.parse().unwrap();
-        println!("{:#?}", seeds(first, end - first));
-        return;
-    }
-    let options = Options { mix: Mix::Copies, ..Options::new(0, 1) };
-    let plan: Plan = options.plan(text.parse().unwrap());
-    if let Ok(path) = std::env::var("QUORATE_SAVE") {
-        std::fs::write(path, plan.text().unwrap()).unwrap();
-    }
-    println!("{plan:#?}");
-    let (outcome, journal) = recorded(plan);
-    println!("{journal}\n{:#?}", outcome.failures);
 }

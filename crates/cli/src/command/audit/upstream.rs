@@ -7,7 +7,7 @@ use quorate_node::{
     host::{OwnCopy, Rules},
 };
 use quorate_proof::{Coverage, Entry, Policy};
-use quorate_replica::{Limits, answers::admit, execute::seed, is_copies_own, was_called};
+use quorate_replica::{Limits, departure, execute::seed, was_called};
 use quorate_types::{Call, Exchange, Response};
 use std::{path::Path, time::Duration};
 
@@ -78,10 +78,9 @@ impl Upstream {
         })?;
         let rules = super::rules(&self.policy, entry.time, self.rules.coverage.clone());
         let rules = quorate_replica::Rules { body_max: self.rules.body_max, ..rules };
-        let answer = admit(&rules, request, answer);
-        let compared = is_copies_own(exchange).then_some(response);
-        match compared.and_then(|recorded| difference(recorded, &answer)) {
-            Some(difference) => {
+        match departure(&rules, answer, exchange) {
+            Some(answer) => {
+                let difference = difference(response, &answer);
                 Err(Finding::at(entry.index.0, "audit-upstream-differs", difference).into())
             }
             None => Ok(()),
@@ -90,14 +89,13 @@ impl Upstream {
 }
 
 /// What an answer has otherwise than the recorded one.
-fn difference(recorded: &Response, answer: &Response) -> Option<String> {
+fn difference(recorded: &Response, answer: &Response) -> String {
     if recorded.status != answer.status {
         let (was, is) = (recorded.status, answer.status);
-        return Some(format!("the fresh copy answers with {is}, the log holds {was}"));
+        return format!("the fresh copy answers with {is}, the log holds {was}");
     }
     if recorded.fields != answer.fields {
-        return Some("the fresh copy answers with other fields".to_owned());
+        return "the fresh copy answers with other fields".to_owned();
     }
-    let differs = recorded.body != answer.body;
-    differs.then(|| "the fresh copy answers with another content".to_owned())
+    "the fresh copy answers with another content".to_owned()
 }
