@@ -17,7 +17,7 @@ use crate::{
     keys::{key_failure, signer_of},
     trust,
 };
-use connection::{Connection, Pace};
+use connection::{Connection, Judge, Pace};
 use load::Load;
 use quorate_client::Endpoint;
 use quorate_crypto::{Role, SecretKey};
@@ -33,7 +33,8 @@ use tally::{Setting, Tally};
     quorate bench --connections 100 --duration 10s\n  \
     quorate bench --target http://127.0.0.1:7400,http://127.0.0.1:7401 --payload 512 --verify\n  \
     quorate bench --rate 2000 --duration 30s --output json\n  \
-    quorate bench --method GET --path /kv/greeting --connections 1\n\n\
+    quorate bench --method GET --path /kv/greeting --connections 1\n  \
+    quorate bench --unproven --target http://127.0.0.1:8080 --path /any/server\n\n\
     Without --rate the loop is closed: each connection sends its next request when it has its\n\
     answer. With --rate requests are due at fixed times, and latency counts from when a request\n\
     was due, not from when it could be sent: a stalled service cannot hide its stall (coordinated\n\
@@ -66,6 +67,18 @@ pub(crate) struct Bench {
     /// The path; `{n}` stands for a number that is new with each request
     #[arg(long, value_name = "T", default_value = "/kv/bench-{n}")]
     path: String,
+    /// This content instead; `{n}` stands for the number here too
+    #[arg(long, value_name = "TEXT", conflicts_with = "payload")]
+    body: Option<String>,
+    /// The media type of the content
+    #[arg(long, value_name = "TYPE", default_value = load::MEDIA_TYPE, requires = "body")]
+    content_type: String,
+    /// Take answers without a proof: those of another server, for comparison
+    #[arg(long, conflicts_with_all = ["sign", "verify"])]
+    unproven: bool,
+    /// Text that in an answer without a proof tells of a failure
+    #[arg(long, value_name = "TEXT", requires = "unproven", default_value = "")]
+    telltale: String,
     /// Sign every request by a fresh client key
     #[arg(long)]
     sign: bool,
@@ -119,7 +132,11 @@ impl Bench {
         for number in 0..self.connections as usize {
             let place = number % targets.len();
             let endpoint = targets[place].clone();
-            let connection = Connection::new(place, &endpoint, load.clone(), self.timeout);
+            let judge = match self.unproven {
+                true => Judge::Unproven { telltale: self.telltale.clone() },
+                false => Judge::Proven,
+            };
+            let connection = Connection::new(place, &endpoint, load.clone(), self.timeout, judge);
             running.push(local.spawn_local(connection.run(pace.clone())));
         }
         let mut tally = Tally::new(targets.len());
@@ -137,7 +154,7 @@ impl Bench {
             connections: self.connections,
             duration: self.duration,
             rate: self.rate,
-            payload: self.payload,
+            payload: self.body.as_ref().map_or(self.payload, String::len),
             verify: self.verify,
             sign: self.sign,
         };
@@ -171,10 +188,14 @@ impl Bench {
             true => Some(signer_of(SecretKey::generate(Role::Client).map_err(key_failure)?)),
             false => None,
         };
+        let content = match &self.body {
+            Some(text) => load::Content::Text { text, media_type: &self.content_type },
+            None => load::Content::Bytes(self.payload),
+        };
         let mut seed = [0; 16];
         getrandom::fill(&mut seed).map_err(|error| Failure::failed("no-randomness", error))?;
         Load::new(
-            &load::Shape { method: &self.method, path: &self.path, payload: self.payload },
+            &load::Shape { method: &self.method, path: &self.path, content },
             policy,
             signer,
             self.verify,

@@ -80,7 +80,37 @@ pub(super) struct Connection {
     host: HeaderValue,
     load: Rc<Load>,
     timeout: Duration,
+    judge: Judge,
     sender: Option<SendRequest<Full<Bytes>>>,
+}
+
+/// What counts as an answer.
+pub(super) enum Judge {
+    /// One with a place in the log.
+    Proven,
+    /// Any other server's, below status 400, unless its content holds the telltale.
+    Unproven {
+        /// Empty for none.
+        telltale: String,
+    },
+}
+
+impl Judge {
+    /// The code of what a response says instead of an answer.
+    fn refusal(&self, head: &http::response::Parts, body: &[u8]) -> Option<String> {
+        let status = head.status.as_u16();
+        match self {
+            Self::Proven => {
+                (!head.headers.contains_key("quorate-index")).then(|| refusal_code(status, body))
+            }
+            Self::Unproven { .. } if status >= 400 => Some(refusal_code(status, body)),
+            Self::Unproven { telltale } => {
+                let told = !telltale.is_empty()
+                    && body.windows(telltale.len()).any(|part| part == telltale.as_bytes());
+                told.then(|| "telltale".to_owned())
+            }
+        }
+    }
 }
 
 impl Connection {
@@ -90,9 +120,10 @@ impl Connection {
         endpoint: &Endpoint,
         load: Rc<Load>,
         timeout: Duration,
+        judge: Judge,
     ) -> Self {
         let (address, host) = (endpoint.address(), host(endpoint));
-        Self { place, address, host, load, timeout, sender: None }
+        Self { place, address, host, load, timeout, judge, sender: None }
     }
 
     /// Sends requests until the pace ends, and gives what was measured.
@@ -142,8 +173,8 @@ impl Connection {
         };
         self.sender = Some(sender);
         let (status, body) = (head.status.as_u16(), body.to_bytes());
-        if !head.headers.contains_key("quorate-index") {
-            return Outcome::Failed(refusal_code(status, &body));
+        if let Some(code) = self.judge.refusal(&head, &body) {
+            return Outcome::Failed(code);
         }
         if self.load.verifies()
             && let Some(sent) = prepared.sent
@@ -195,6 +226,17 @@ mod tests {
         assert_eq!(pace.next().await, Some(begin + Duration::from_millis(20)));
         assert_eq!(pace.next().await, Some(begin + Duration::from_millis(30)));
         assert_eq!(pace.next().await, None);
+    }
+
+    #[test]
+    fn an_answer_of_another_server_needs_no_proof_and_may_tell_of_a_failure() {
+        let head =
+            |status: u16| http::Response::builder().status(status).body(()).unwrap().into_parts().0;
+        let judge = Judge::Unproven { telltale: "\"error\"".to_owned() };
+        assert_eq!(judge.refusal(&head(200), b"{}"), None);
+        assert_eq!(judge.refusal(&head(200), br#"{"error":1}"#).as_deref(), Some("telltale"));
+        assert_eq!(judge.refusal(&head(500), b"").as_deref(), Some("status-500"));
+        assert_eq!(Judge::Proven.refusal(&head(200), b"").as_deref(), Some("status-200"));
     }
 
     #[test]

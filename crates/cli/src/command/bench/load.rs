@@ -12,7 +12,16 @@ use std::cell::Cell;
 pub(super) struct Shape<'a> {
     pub(super) method: &'a str,
     pub(super) path: &'a str,
-    pub(super) payload: usize,
+    pub(super) content: Content<'a>,
+}
+
+/// What requests carry.
+#[derive(Clone, Copy)]
+pub(super) enum Content<'a> {
+    /// So many bytes of no meaning.
+    Bytes(usize),
+    /// This text, in which `{n}` stands for the request's number.
+    Text { text: &'a str, media_type: &'a str },
 }
 
 /// Makes requests, each with a fresh key and number, and judges answers.
@@ -20,8 +29,8 @@ pub(super) struct Load {
     method: Method,
     /// The target before and after each `{n}`.
     path: Vec<String>,
-    body: Bytes,
-    content_type: HeaderValue,
+    body: Body,
+    media_type: HeaderValue,
     policy: Option<Policy>,
     signing: Option<Client>,
     verify: bool,
@@ -35,7 +44,20 @@ pub(super) struct Prepared {
     pub(super) sent: Option<SentRequest>,
 }
 
-const CONTENT_TYPE: &str = "application/octet-stream";
+/// The content of the next request.
+enum Body {
+    /// Always the same.
+    Fixed(Bytes),
+    /// The text before and after each number.
+    Parts(Vec<String>),
+}
+
+/// What content of no meaning is.
+pub(super) const MEDIA_TYPE: &str = "application/octet-stream";
+
+/// The least number that stands for `{n}`: all have 16 digits, so that requests are of one length
+/// and a number is base64 as well.
+const NUMBER_MIN: u64 = 1_000_000_000_000_000;
 
 impl Load {
     /// A load. `seed` makes its keys, and the numbers that stand for `{n}`, unlike those of other
@@ -54,22 +76,30 @@ impl Load {
         if quorate_proof::split_target(&sample).is_none() || sample.parse::<Uri>().is_err() {
             return Err(Failure::usage("request-path", format!("`{sample}` is no request target")));
         }
-        // Content that does not compress, should anything on the way try to.
-        let body: Vec<u8> =
-            (0..shape.payload).map(|i| b'!' + ((i * i * 31 + i * 7) % 90) as u8).collect();
+        let (body, media_type) = match shape.content {
+            // Content that does not compress, should anything on the way try to.
+            Content::Bytes(bytes) => {
+                let body = (0..bytes).map(|i| b'!' + ((i * i * 31 + i * 7) % 90) as u8);
+                (Body::Fixed(body.collect()), MEDIA_TYPE)
+            }
+            Content::Text { text, media_type } => (Body::of(text), media_type),
+        };
+        let media_type = HeaderValue::from_str(media_type).map_err(|_| {
+            Failure::usage("request-field", format!("`{media_type}` is no media type"))
+        })?;
         let signing = signer.zip(policy.clone()).map(|(signer, policy)| {
             Client::new(policy.into(), Vec::new(), Options::default()).signing_as(signer)
         });
         Ok(Self {
             method,
             path,
-            body: body.into(),
-            content_type: HeaderValue::from_static(CONTENT_TYPE),
+            body,
+            media_type,
             policy,
             signing,
             verify,
             key: Cell::new(seed),
-            number: Cell::new((seed >> 88) as u64),
+            number: Cell::new(NUMBER_MIN + (seed >> 88) as u64),
         })
     }
 
@@ -79,29 +109,31 @@ impl Load {
         self.number.set(number.wrapping_add(1));
         let key = self.key.get();
         self.key.set(key.wrapping_add(1));
-        let target = self.path.join(&number.to_string());
+        let number = number.to_string();
+        let (target, body) = (self.path.join(&number), self.body.with(&number));
         if self.signing.is_some() || self.verify {
-            return self.kept(host, &target, quoted_key(key));
+            return self.kept(host, &target, quoted_key(key), body);
         }
         let mut fields = HeaderMap::with_capacity(4);
         fields.insert(header::HOST, host.clone());
-        if !self.body.is_empty() {
-            fields.insert(header::CONTENT_TYPE, self.content_type.clone());
+        if !body.is_empty() {
+            fields.insert(header::CONTENT_TYPE, self.media_type.clone());
         }
         fields.insert("idempotency-key", HeaderValue::try_from(quoted_key(key)).ok()?);
-        Some(Prepared { message: self.message(&target, fields)?, sent: None })
+        Some(Prepared { message: self.message(&target, fields, body)?, sent: None })
     }
 
     /// A request that is signed, or of which a copy is kept to verify its answer.
-    fn kept(&self, host: &HeaderValue, target: &str, key: String) -> Option<Prepared> {
+    fn kept(&self, host: &HeaderValue, target: &str, key: String, body: Bytes) -> Option<Prepared> {
         let (path, query) = quorate_proof::split_target(target)?;
         let mut fields = vec![("idempotency-key".to_owned(), key)];
-        if !self.body.is_empty() {
-            fields.push(("content-type".to_owned(), CONTENT_TYPE.to_owned()));
+        if !body.is_empty() {
+            let media_type = self.media_type.to_str().ok()?;
+            fields.push(("content-type".to_owned(), media_type.to_owned()));
         }
         let (method, path, query) =
             (self.method.as_str().to_owned(), path.to_owned(), query.to_owned());
-        let call = Call { method, path, query, fields, body: self.body.clone() };
+        let call = Call { method, path, query, fields, body: body.clone() };
         let sent = match &self.signing {
             Some(client) => client.prepare(call).ok()?,
             None => {
@@ -115,11 +147,16 @@ impl Load {
             let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
             fields.insert(name, HeaderValue::from_str(value).ok()?);
         }
-        Some(Prepared { message: self.message(target, fields)?, sent: Some(sent) })
+        Some(Prepared { message: self.message(target, fields, body)?, sent: Some(sent) })
     }
 
-    fn message(&self, target: &str, fields: HeaderMap) -> Option<http::Request<Full<Bytes>>> {
-        let mut message = http::Request::new(Full::new(self.body.clone()));
+    fn message(
+        &self,
+        target: &str,
+        fields: HeaderMap,
+        body: Bytes,
+    ) -> Option<http::Request<Full<Bytes>>> {
+        let mut message = http::Request::new(Full::new(body));
         *message.method_mut() = self.method.clone();
         *message.uri_mut() = target.parse().ok()?;
         *message.headers_mut() = fields;
@@ -142,6 +179,23 @@ impl Load {
     }
 }
 
+impl Body {
+    fn of(text: &str) -> Self {
+        let parts: Vec<String> = text.split("{n}").map(str::to_owned).collect();
+        match parts.len() {
+            1 => Self::Fixed(Bytes::copy_from_slice(text.as_bytes())),
+            _ => Self::Parts(parts),
+        }
+    }
+
+    fn with(&self, number: &str) -> Bytes {
+        match self {
+            Self::Fixed(bytes) => bytes.clone(),
+            Self::Parts(parts) => parts.join(number).into(),
+        }
+    }
+}
+
 /// The `Host` of an endpoint.
 pub(super) fn host(endpoint: &Endpoint) -> HeaderValue {
     HeaderValue::from_str(endpoint.authority()).unwrap_or(HeaderValue::from_static(""))
@@ -153,21 +207,24 @@ mod tests {
 
     #[test]
     fn every_request_has_a_key_and_a_number_of_its_own() {
-        let shape = Shape { method: "PUT", path: "/kv/a-{n}-{n}?x", payload: 4 };
+        let content = Content::Text { text: "<{n}>", media_type: "text/plain" };
+        let shape = Shape { method: "PUT", path: "/kv/a-{n}-{n}?x", content };
         let load = Load::new(&shape, None, None, false, 7 << 88).unwrap();
         let host = HeaderValue::from_static("h");
         let (one, two) = (load.next(&host).unwrap(), load.next(&host).unwrap());
-        assert_eq!(one.message.uri(), "/kv/a-7-7?x");
-        assert_eq!(two.message.uri(), "/kv/a-8-8?x");
+        assert_eq!(one.message.uri(), "/kv/a-1000000000000007-1000000000000007?x");
+        assert_eq!(two.message.uri(), "/kv/a-1000000000000008-1000000000000008?x");
         let key = |prepared: &Prepared| prepared.message.headers()["idempotency-key"].clone();
         assert_ne!(key(&one), key(&two));
         assert_eq!(key(&one).len(), 34);
+        assert_eq!(one.message.headers()["content-type"], "text/plain");
+        assert_eq!(load.body.with("1000000000000009"), "<1000000000000009>");
     }
 
     #[test]
     fn a_request_that_cannot_be_sent_is_refused_at_once() {
         let code = |method, path| {
-            let shape = Shape { method, path, payload: 0 };
+            let shape = Shape { method, path, content: Content::Bytes(0) };
             Load::new(&shape, None, None, false, 0).err().map(|failure| failure.code)
         };
         assert_eq!(code("P UT", "/").as_deref(), Some("request-method"));
