@@ -36,8 +36,7 @@ pub(crate) fn run() -> ExitCode {
     if !built.is_ok_and(|status| status.success()) {
         return ExitCode::FAILURE;
     }
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    let binary = target.join(TARGET).join("release/quorate");
+    let binary = crate::target().join(TARGET).join("release/quorate");
     match is_static(&binary) {
         Ok(true) => {
             println!("musl: {} is static", binary.display());
