@@ -28,7 +28,7 @@ use upstream::Verified;
 /// Arguments.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
-    quorate proxy --policy policy.txt http://a.example:7400 http://b.example:7400\n  \
+    quorate proxy --policy policy.txt https://a.example https://b.example\n  \
     quorate proxy --policy policy.txt --listen 127.0.0.1:9000 http://127.0.0.1:740{0,1,2,3}\n  \
     curl http://127.0.0.1:8400/kv/greeting\n\n\
     Clients use the proxy's URL in place of the service's and need no change: what they get was\n\
@@ -104,6 +104,7 @@ impl Proxy {
         let options = Options {
             attempt: Duration::from_secs(self.attempt_time.min(self.max_time)),
             deadline: Duration::from_secs(self.max_time),
+            authorities: self.policy.authorities(),
             ..Options::default()
         };
         let standing = Arc::new(Standing::new(endpoints.clone(), options.attempt));

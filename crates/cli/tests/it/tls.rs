@@ -2,6 +2,7 @@
 
 use crate::{
     binary::Person,
+    proxy::Proxy,
     running::{Dev, free_ports, wait_for},
 };
 use rustls::{
@@ -120,5 +121,58 @@ fn a_gateway_serves_tls_by_the_operators_certificate_and_takes_up_a_new_one() {
     assert_eq!(shown(address).0, "one");
     renew("two");
     wait_for("the new certificate to be shown", || shown(address).0 == "two");
+    assert_eq!(dev.stop(), Some(0));
+}
+
+#[test]
+fn clients_reach_a_gateway_by_tls_where_they_believe_who_issued_its_certificate() {
+    let (person, base) = initialised();
+    edit(&person, use_certificate);
+    fs::copy(fixture("one.pem"), person.path("c/r0/cert.pem")).unwrap();
+    fs::copy(fixture("one.key.pem"), person.path("c/r0/cert.key.pem")).unwrap();
+    let mut dev = Dev::start(&person, &["--dir", "c"]);
+    dev.event("ready");
+    let by_tls = format!("https://localhost:{base}");
+    let plain = format!("http://127.0.0.1:{}", base + 1);
+    let url = format!("{by_tls}/kv/tea");
+    let (one, two) = (fixture("one.pem"), fixture("two.pem"));
+    let (one, two) = (one.to_str().unwrap(), two.to_str().unwrap());
+    let curl = |more: &[&str]| person.run(&[&["curl", &url], more].concat());
+    let run = curl(&["--cacert", one, "-X", "PUT", "-d", "hot"]).exits(0);
+    assert!(run.stderr.contains("verified: 3 of 4 replicas"), "{run:?}");
+    for version in [&[][..], &["--http2"]] {
+        assert_eq!(curl(&[&["--cacert", one], version].concat()).exits(0).stdout, "hot");
+    }
+    let environment = [("SSL_CERT_FILE", one)];
+    assert_eq!(person.run_with(&["curl", &url], &environment, b"").exits(0).stdout, "hot");
+
+    // Who issued it is not believed, the URL names another host, or nobody could be believed.
+    let run = curl(&["--cacert", two]).fails(1, "tls-untrusted");
+    assert!(run.stderr.contains("--cacert"), "{run:?}");
+    let elsewhere = format!("https://127.0.0.2:{base}/kv/tea");
+    if person.run(&["curl", "--cacert", one, &elsewhere]).stderr.contains("connect") {
+        eprintln!("left out: another address of this machine");
+    } else {
+        person.run(&["curl", "--cacert", one, &elsewhere]).fails(1, "tls-untrusted");
+    }
+    curl(&["--cacert", "nowhere.pem"]).fails(1, "tls-authorities");
+    let empty = person.write("empty.pem", "nothing");
+    curl(&["--cacert", &empty]).fails(1, "tls-authorities");
+    // The proof convinces, whichever way it came.
+    let run = curl(&["--policy", "c/policy.txt", "--cacert", two, "--also", &plain]).exits(0);
+    assert_eq!(run.stdout, "hot");
+    assert!(run.stderr.contains("tls-untrusted"), "{run:?}");
+    let no_tls = plain.replace("http:", "https:");
+    person.run(&["curl", "--cacert", one, &no_tls]).fails(1, "tls-handshake");
+
+    let given = ["--policy", "c/policy.txt", "--cacert", one];
+    let bench = ["bench", "--verify", "--target", &by_tls, "--connections", "2"];
+    let short = ["--warm-up", "0s", "--duration", "300ms"];
+    person.run(&[&bench[..], &short, &given].concat()).exits(0);
+    let run = person.run(&[&bench[..], &short, &given[..2]].concat()).fails(1, "bench-no-answers");
+    assert!(run.stdout.contains("tls-"), "{run:?}");
+    let proxy = Proxy::start(&person, &[&given[..], &[&by_tls]].concat());
+    assert_eq!(proxy.get("/kv/tea").body, "hot");
+    person.run(&["audit", "--cacert", one, &by_tls]).exits(0);
     assert_eq!(dev.stop(), Some(0));
 }

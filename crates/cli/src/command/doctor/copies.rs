@@ -2,7 +2,7 @@
 
 use super::{cause::NAMES, compare::Said};
 use crate::{
-    command::{curl::parse_url, dev::fresh_folder},
+    command::{curl::parse_copy, dev::fresh_folder},
     failure::Failure,
 };
 use quorate_client::Endpoint;
@@ -113,7 +113,7 @@ impl Surroundings {
         let (at, program) = match service {
             Service::Running(pattern) => {
                 let url = pattern.replace("{i}", &number.to_string());
-                let url = parse_url(&url)?;
+                let url = parse_copy(&url)?;
                 if url.path != "/" || url.query != "?" {
                     let message = format!("`{pattern}` names more than a host and a port");
                     return Err(Failure::usage("doctor-service", message));
