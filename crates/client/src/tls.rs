@@ -48,6 +48,14 @@ impl Authorities {
         Self { file: Some(path.into()), read: Arc::default() }
     }
 
+    /// Reads the file now, for who would rather know at once.
+    ///
+    /// # Errors
+    /// [`TransportError::Authorities`].
+    pub fn check(&self) -> Result<(), TransportError> {
+        self.config().map(|_| ())
+    }
+
     /// The client's side of a handshake with whom a URL names.
     pub(crate) async fn secure(
         &self,

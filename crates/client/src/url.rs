@@ -48,8 +48,8 @@ impl UrlError {
 }
 
 impl Endpoint {
-    /// Reads `HOST`, `HOST:PORT` or `[IPV6]:PORT`, of a gateway without TLS; the host is put in lower
-    /// case, port 80 left out.
+    /// Reads `HOST`, `HOST:PORT` or `[IPV6]:PORT`, of a gateway without TLS; the host is put in
+    /// lower case, port 80 left out.
     ///
     /// # Errors
     /// [`UrlError::Authority`].

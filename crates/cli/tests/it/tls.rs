@@ -99,6 +99,56 @@ fn plain_http_beyond_the_loopback_is_refused_unless_it_is_asked_for() {
 }
 
 #[test]
+fn init_says_what_gateways_that_others_reach_need_and_start_takes_it() {
+    let person = Person::new();
+    let run = person.run(&["init", "--dir", "here"]).exits(0);
+    assert!(!run.stderr.contains("[tls]"), "{run:?}");
+    let run = person.run(&["init", "--dir", "c", "--host", "a.example"]).exits(0);
+    assert!(run.stderr.contains("  [tls]\n  certificate = \"fullchain.pem\"\n"), "{run:?}");
+    assert!(run.stderr.contains("--insecure-http"), "{run:?}");
+    let config = person.path("c/r0/quorate.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    assert!(text.contains("gateway = \"https://a.example:7400\"\n"), "{text}");
+    person.run(&["start", "--config", &config]).fails(2, "insecure-http");
+    let hint: String = run
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.contains("start"))
+        .fold(String::new(), |text, line| text + line.trim() + "\n");
+    fs::write(&config, format!("{text}\n{hint}")).unwrap();
+    person.run(&["start", "--config", &config]).fails(1, "tls-unreadable");
+}
+
+#[test]
+fn pages_of_the_configured_origins_alone_may_ask_a_gateway() {
+    let (person, base) = initialised();
+    edit(&person, |config| {
+        config.insert("cors_origins".into(), vec!["https://app.example".to_owned()].into());
+    });
+    let mut dev = Dev::start(&person, &["--dir", "c"]);
+    dev.event("ready");
+    // What r0 or another replica says to a page of this origin that asks for leave.
+    let leave = |i: u16, origin: &str| {
+        let address = format!("127.0.0.1:{}", base + i);
+        let mut socket = TcpStream::connect(&address).unwrap();
+        let request = format!(
+            "OPTIONS /kv/a HTTP/1.1\r\nHost: {address}\r\nOrigin: {origin}\r\n\
+             Access-Control-Request-Method: PUT\r\nConnection: close\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let lines = answer.to_ascii_lowercase();
+        let mut lines = lines.lines().map(str::to_owned);
+        lines.find_map(|line| Some(line.strip_prefix("access-control-allow-origin: ")?.to_owned()))
+    };
+    assert_eq!(leave(0, "https://app.example").as_deref(), Some("https://app.example"));
+    assert_eq!(leave(0, "https://other.example"), None);
+    assert_eq!(leave(1, "https://other.example").as_deref(), Some("*"));
+    assert_eq!(dev.stop(), Some(0));
+}
+
+#[test]
 fn a_gateway_serves_tls_by_the_operators_certificate_and_takes_up_a_new_one() {
     let (person, base) = initialised();
     edit(&person, use_certificate);
@@ -171,6 +221,8 @@ fn clients_reach_a_gateway_by_tls_where_they_believe_who_issued_its_certificate(
     person.run(&[&bench[..], &short, &given].concat()).exits(0);
     let run = person.run(&[&bench[..], &short, &given[..2]].concat()).fails(1, "bench-no-answers");
     assert!(run.stdout.contains("tls-"), "{run:?}");
+    let run = person.run(&["proxy", "--policy", "c/policy.txt", "--cacert", &empty, &by_tls]);
+    run.fails(1, "tls-authorities");
     let proxy = Proxy::start(&person, &[&given[..], &[&by_tls]].concat());
     assert_eq!(proxy.get("/kv/tea").body, "hot");
     person.run(&["audit", "--cacert", one, &by_tls]).exits(0);

@@ -109,7 +109,10 @@ impl Connection {
                     Outcome::Failed("timed-out".to_owned())
                 }
             };
-            let refused = matches!(&outcome, Outcome::Failed(code) if code == "connect" || code.starts_with("tls-"));
+            let refused = match &outcome {
+                Outcome::Failed(code) => code == "connect" || code.starts_with("tls-"),
+                _ => false,
+            };
             if pace.counts(due) {
                 measured.note(outcome, due.elapsed());
             }

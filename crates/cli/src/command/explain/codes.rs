@@ -406,8 +406,13 @@ pub(super) const ALL: &[(&str, &str)] = &[
     // The client's way to a gateway.
     (
         "url-scheme",
-        "A gateway has an http:// or an https:// URL, and a copy of a service an http:// one, since it \
-         listens for its own replica alone.",
+        "A gateway has an http:// or an https:// URL, and a copy of a service an http:// one, \
+         since it listens for its own replica alone.",
+    ),
+    (
+        "doctor-config",
+        "The configuration that --config names is of a service that runs inside the replicas, so that it \
+         says nothing about copies.",
     ),
     (
         "tls-authorities",
