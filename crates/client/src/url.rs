@@ -113,8 +113,8 @@ fn usual_port(by_tls: bool) -> u16 {
 }
 
 impl Url {
-    /// Reads `http[s]://HOST[:PORT][/PATH][?QUERY]`; without a scheme it is `http`. A fragment, which
-    /// no server ever sees, is dropped; nothing is decoded or normalised.
+    /// Reads `http[s]://HOST[:PORT][/PATH][?QUERY]`; without a scheme it is `http`. A fragment,
+    /// which no server ever sees, is dropped; nothing is decoded or normalised.
     ///
     /// # Errors
     /// [`UrlError`].

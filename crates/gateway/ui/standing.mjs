@@ -11,8 +11,8 @@ export function chargeOf(evidence) {
 }
 
 /**
- * How a replica's copy does, { text, kind }: that of the replica asked as it knows itself, the others
- * by what they reported last. Undefined where the service runs inside the replicas.
+ * How a replica's copy does, { text, kind }: that of the replica asked as it knows itself, others by
+ * what they reported last. Undefined where the service runs inside the replicas.
  */
 export function copyOf(id, { replica, copy, divergent }) {
   if (!copy) return undefined;

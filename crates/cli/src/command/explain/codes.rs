@@ -411,14 +411,14 @@ pub(super) const ALL: &[(&str, &str)] = &[
     ),
     (
         "doctor-config",
-        "The configuration that --config names is of a service that runs inside the replicas, so that it \
-         says nothing about copies.",
+        "The configuration that --config names is of a service that runs inside the replicas, so that \
+         it says nothing about copies.",
     ),
     (
         "tls-authorities",
-        "A gateway is to be reached by TLS, and there is no file of certificate authorities that are \
-         believed, or none in it can be read. Name one by --cacert or $SSL_CERT_FILE, or install the \
-         system's (ca-certificates).",
+        "A gateway is to be reached by TLS, and there is no file of certificate authorities that \
+         are believed, or none in it can be read. Name one by --cacert or $SSL_CERT_FILE, or \
+         install the system's (ca-certificates).",
     ),
     (
         "tls-untrusted",
@@ -429,8 +429,8 @@ pub(super) const ALL: &[(&str, &str)] = &[
     ),
     (
         "tls-handshake",
-        "No TLS connection to the gateway came about: it speaks plain HTTP there, or another version of \
-         TLS, or broke off. Nothing was sent.",
+        "No TLS connection to the gateway came about: it speaks plain HTTP there, or another version \
+         of TLS, or broke off. Nothing was sent.",
     ),
     ("url-authority", "The URL names no host, or a user, or a port that is none."),
     (
