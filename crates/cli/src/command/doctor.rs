@@ -63,7 +63,7 @@ struct Determinism {
     /// The requests, a JSON object a line; without it, a few probes
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
-    /// A replica's configuration, by whose [copy] requests and answers are read
+    /// A replica's configuration, by whose table of copies requests and answers are read
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How long a program may take until it listens
