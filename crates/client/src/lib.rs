@@ -19,7 +19,7 @@
 //! | [`client`] | sending, retrying under one key, signing, linked proofs |
 //! | [`answer`] | what comes of it: [`Answer`], [`Refused`], [`NotVerified`] |
 //! | [`transport`] | HTTP, without judgement |
-//! | [`line`], [`tls`] | connections, and whose certificates are believed |
+//! | [`mod@line`], [`tls`] | connections, and whose certificates are believed |
 //! | [`key`] | idempotency keys, clients that sign |
 //! | [`trust`] | where the policy comes from |
 //! | [`pins`] | policies that were trusted before |
