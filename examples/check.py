@@ -54,7 +54,11 @@ class Shell:
             "quorate fault set": f"quorate fault set {fault}",
             "quorate fault clear": f"quorate fault clear {fault}",
             **{f":{740 + 10 * i}": f":{port // 10 + 10 * i}" for i in range(2)},
-            ":900": f":{port // 10 + 30}",
+            **{f"{before}900": f"{before}{port // 10 + 30}" for before in (":", "PORT=", "--port ")},
+            ":8400": f":{port + 310}",
+            "orders at 900": f"orders at {port // 10 + 30}",
+            "baskets at 900": f"baskets at {port // 10 + 30}",
+            "venv/": f"{folder}/venv/",
         }
         search = f"{pathlib.Path(binary).parent}:{os.environ['PATH']}"
         self.bash = subprocess.Popen(

@@ -1,6 +1,6 @@
 //! Plain requests to gateways and operations listeners, whose answers nobody proves.
 
-use crate::failure::Failure;
+use crate::{failure::Failure, trust::way_out};
 use bytes::Bytes;
 use quorate_client::{Call, Endpoint, plain};
 use quorate_proof::ReceivedResponse;
@@ -9,8 +9,7 @@ use std::time::Duration;
 /// Sends a request as it is, once.
 pub(crate) async fn request(endpoint: &Endpoint, call: Call) -> Result<ReceivedResponse, Failure> {
     plain(endpoint, call, Duration::from_secs(10)).await.map_err(|error| {
-        Failure::failed(error.code(), format!("{endpoint}: {error}"))
-            .hint("is it running? `quorate dev` starts a cluster")
+        Failure::failed(error.code(), format!("{endpoint}: {error}")).hint(way_out(&error))
     })
 }
 

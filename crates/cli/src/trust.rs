@@ -1,20 +1,28 @@
-//! Which policy a command believes: `--policy`, `$QUORATE_POLICY`, the pin, or the first use.
+//! Whom a command believes: the policy of `--policy`, `$QUORATE_POLICY`, the pin, or the first use;
+//! and the authorities of `--cacert`, `$SSL_CERT_FILE`, or the system.
 
 use crate::{
     console::Console,
     failure::{Exit, Failure},
 };
-use quorate_client::{Endpoint, Ground, PinError, Pins, TrustError, Trusted, trusted_policy};
+use quorate_client::{
+    Authorities, Endpoint, Ground, PinError, Pins, TransportError, TrustError, Trusted,
+    trusted_policy,
+};
 use quorate_proof::{Policy, digest_value};
 use std::path::{Path, PathBuf};
 
-/// The `--policy` argument of commands that verify.
-#[derive(clap::Args, Clone, Debug)]
+/// The arguments of commands that verify, on whom they believe.
+#[derive(clap::Args, Clone, Debug, Default)]
 pub(crate) struct PolicyArgument {
     /// The policy to believe; else $QUORATE_POLICY, else the one pinned for the URL's authority,
     /// else the one that the gateway serves, which is then pinned
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
+    /// The authorities to believe about the certificates of https gateways, in PEM; else those of
+    /// $SSL_CERT_FILE, else the system's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
 }
 
 impl PolicyArgument {
@@ -22,6 +30,11 @@ impl PolicyArgument {
     pub(crate) fn given(&self) -> Option<PathBuf> {
         let environment = std::env::var_os("QUORATE_POLICY").filter(|path| !path.is_empty());
         self.policy.clone().or(environment.map(PathBuf::from))
+    }
+
+    /// The authorities that are believed about certificates.
+    pub(crate) fn authorities(&self) -> Authorities {
+        self.cacert.as_ref().map_or_else(Authorities::of_system, Authorities::of_file)
     }
 
     /// The policy for an endpoint.
@@ -32,7 +45,9 @@ impl PolicyArgument {
             Some(_) => Pins::at(PathBuf::new()),
             None => Pins::of_user().map_err(pin_failure)?,
         };
-        trusted_policy(given.as_deref(), &pins, endpoint).await.map_err(trust_failure)
+        let authorities = self.authorities();
+        let trusted = trusted_policy(given.as_deref(), &pins, endpoint, &authorities).await;
+        trusted.map_err(trust_failure)
     }
 }
 
@@ -81,7 +96,23 @@ pub(crate) fn trust_failure(error: TrustError) -> Failure {
         TrustError::Pin(error) => pin_failure(error),
         error => {
             let exit = if error.is_about_policy() { Exit::NotVerified } else { Exit::Failed };
-            Failure { exit, ..Failure::failed(error.code(), &error) }
+            let failure = Failure { exit, ..Failure::failed(error.code(), &error) };
+            match &error {
+                TrustError::Transport { source, .. } => failure.hint(way_out(source)),
+                _ => failure,
+            }
         }
+    }
+}
+
+/// What a person can do about a gateway that is out of reach.
+pub(crate) fn way_out(error: &TransportError) -> &'static str {
+    match error {
+        TransportError::Untrusted(_) => {
+            "`--cacert FILE` names the authority that issued it; the URL's host must stand in it"
+        }
+        TransportError::Authorities(_) => "name the file by --cacert or $SSL_CERT_FILE",
+        TransportError::Handshake(_) => "is it an http:// gateway?",
+        _ => "is the gateway running? `quorate dev` starts a cluster",
     }
 }

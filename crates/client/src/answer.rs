@@ -146,7 +146,7 @@ impl SendError {
     pub(crate) fn is_about_request(&self) -> bool {
         match self {
             Self::Unsendable(_) => true,
-            Self::Transport(error) => !error.is_passing(),
+            Self::Transport(error) => error.is_about_request(),
             Self::Refused(_) | Self::NotVerified(_) => false,
         }
     }

@@ -3,6 +3,7 @@
 use crate::{
     answer::{Answer, NotVerified, Reason, SendError, Unsendable, field, refusal},
     key::{RequestSigner, idempotency_key},
+    tls::Authorities,
     transport::{Transport, TransportError},
     url::Endpoint,
 };
@@ -21,8 +22,10 @@ use std::{
 /// How a client behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Speak HTTP/2 (without TLS, so by prior knowledge) instead of HTTP/1.1.
+    /// Speak HTTP/2 (without TLS by prior knowledge) instead of HTTP/1.1.
     pub http2: bool,
+    /// Whose certificates are believed of gateways that are reached by TLS.
+    pub authorities: Authorities,
     /// How long one gateway may take. Longer than its certify time-out, so that its 504 arrives.
     pub attempt: Duration,
     /// How long all attempts together may take.
@@ -35,6 +38,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             http2: false,
+            authorities: Authorities::of_system(),
             attempt: Duration::from_secs(15),
             deadline: Duration::from_secs(25),
             answer_bytes_max: 16 << 20,
@@ -88,7 +92,8 @@ impl Client {
     /// A client that believes this policy and asks these gateways, in this order.
     #[must_use]
     pub fn new(policy: Arc<Policy>, endpoints: Vec<Endpoint>, options: Options) -> Self {
-        let transport = Transport::new(options.http2, options.answer_bytes_max);
+        let transport =
+            Transport::new(&options.authorities, options.http2, options.answer_bytes_max);
         Self { policy, endpoints, transport, signer: None, options }
     }
 
@@ -272,7 +277,9 @@ struct Round {
 impl Round {
     fn note(&mut self, error: &SendError) {
         match error {
-            SendError::Transport(TransportError::Connect(_)) => self.refused_connection = true,
+            SendError::Transport(TransportError::Connect(_) | TransportError::Handshake(_)) => {
+                self.refused_connection = true;
+            }
             SendError::Refused(refused) => {
                 self.reached = true;
                 let asked = refused.retry_after_s.unwrap_or(0);
@@ -353,7 +360,8 @@ pub async fn plain(
 ) -> Result<ReceivedResponse, TransportError> {
     let Call { method, path, query, fields, body } = call;
     let request = SentRequest { method, path, query, fields, body };
-    let transport = Transport::new(false, Options::default().answer_bytes_max);
+    let transport =
+        Transport::new(&Authorities::of_system(), false, Options::default().answer_bytes_max);
     transport.exchange(endpoint, &request, within).await
 }
 

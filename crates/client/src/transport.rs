@@ -1,21 +1,25 @@
 //! Bytes to a gateway and back: no retry, no judgement.
 
-use crate::url::{Endpoint, target};
+use crate::{
+    line::Connector,
+    tls::Authorities,
+    url::{Endpoint, target},
+};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_util::{
-    client::legacy::{Client as Pool, connect::HttpConnector},
+    client::legacy::Client as Pool,
     rt::{TokioExecutor, TokioTimer},
 };
 use quorate_proof::{ReceivedResponse, SentRequest};
-use std::{error::Error as _, fmt, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 use thiserror::Error;
 
 /// Keep-alive connections to any number of gateways.
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
-    pool: Pool<HttpConnector, Full<Bytes>>,
+    pool: Pool<Connector, Full<Bytes>>,
     bytes_max: usize,
 }
 
@@ -25,6 +29,16 @@ pub enum TransportError {
     /// Nothing was sent.
     #[error("no connection: {0}")]
     Connect(String),
+    /// There is no file of authorities to believe, so that no certificate can be. Nothing was sent.
+    #[error("no certificate can be checked: {0}")]
+    Authorities(String),
+    /// The gateway's certificate names another host, is expired, or comes from an authority that is
+    /// not believed. Nothing was sent.
+    #[error("the certificate is not believed: {0}")]
+    Untrusted(String),
+    /// TLS failed otherwise. Nothing was sent.
+    #[error("no TLS: {0}")]
+    Handshake(String),
     /// The connection broke, or what came is not HTTP; the request may have been ordered.
     #[error("the connection broke: {0}")]
     Broken(String),
@@ -53,6 +67,9 @@ impl TransportError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Connect(_) => "connect",
+            Self::Authorities(_) => "tls-authorities",
+            Self::Untrusted(_) => "tls-untrusted",
+            Self::Handshake(_) => "tls-handshake",
             Self::Broken(_) => "connection-broken",
             Self::TimedOut(_) => "timed-out",
             Self::TooLarge(_) => "answer-too-large",
@@ -63,21 +80,23 @@ impl TransportError {
     /// Whether the same request may fare better elsewhere or later.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        !matches!(self, Self::Unwritable(_))
+        !matches!(self, Self::Unwritable(_) | Self::Authorities(_) | Self::Untrusted(_))
+    }
+
+    /// Whether it fares no better anywhere.
+    pub(crate) fn is_about_request(&self) -> bool {
+        matches!(self, Self::Unwritable(_))
     }
 }
 
 impl Transport {
     /// A transport that takes answers of up to `bytes_max` bytes; HTTP/2 without TLS needs prior
     /// knowledge that the gateway speaks it.
-    pub(crate) fn new(http2: bool, bytes_max: usize) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(Duration::from_secs(3)));
+    pub(crate) fn new(authorities: &Authorities, http2: bool, bytes_max: usize) -> Self {
         let pool = Pool::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .http2_only(http2)
-            .build(connector);
+            .build(Connector::new(authorities.clone(), http2));
         Self { pool, bytes_max }
     }
 
@@ -98,14 +117,7 @@ impl Transport {
         &self,
         message: http::Request<Full<Bytes>>,
     ) -> Result<ReceivedResponse, TransportError> {
-        let response = self.pool.request(message).await.map_err(|error| {
-            let reason = deepest(&error);
-            if error.is_connect() {
-                TransportError::Connect(reason)
-            } else {
-                TransportError::Broken(reason)
-            }
-        })?;
+        let response = self.pool.request(message).await.map_err(|error| told(&error))?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, self.bytes_max).collect().await.map_err(|error| {
             if error.downcast_ref::<LengthLimitError>().is_some() {
@@ -143,13 +155,18 @@ fn latin(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }
 
+/// What the connector says of itself, else what became of the connection.
+fn told(error: &hyper_util::client::legacy::Error) -> TransportError {
+    let sources = std::iter::successors(error.source(), |&error| error.source());
+    let mut own = sources.filter_map(|error| error.downcast_ref::<TransportError>());
+    own.next().cloned().unwrap_or_else(|| TransportError::Broken(deepest(error)))
+}
+
 /// The innermost reason: what a person can act on ("connection refused").
-fn deepest(error: &hyper_util::client::legacy::Error) -> String {
-    let mut source = error.source();
-    let mut reason = error.to_string();
-    while let Some(inner) = source {
-        reason = inner.to_string();
-        source = inner.source();
+pub(crate) fn deepest(error: &dyn Error) -> String {
+    let mut innermost = error;
+    while let Some(inner) = innermost.source() {
+        innermost = inner;
     }
-    reason
+    innermost.to_string()
 }

@@ -3,6 +3,7 @@
 use crate::{
     client::fetch_from,
     pins::{PinError, Pins, read_policy},
+    tls::Authorities,
     transport::{Transport, TransportError},
     url::Endpoint,
 };
@@ -101,6 +102,7 @@ pub async fn trusted_policy(
     given: Option<&Path>,
     pins: &Pins,
     endpoint: &Endpoint,
+    authorities: &Authorities,
 ) -> Result<Trusted, TrustError> {
     if let Some(path) = given {
         let policy = read_policy(path)?;
@@ -109,7 +111,7 @@ pub async fn trusted_policy(
     if let Some(policy) = pins.find(endpoint)? {
         return Ok(Trusted { policy, ground: Ground::Pinned(pins.path(endpoint)) });
     }
-    let policy = served_policy(endpoint).await?;
+    let policy = served_policy(endpoint, authorities).await?;
     Ok(Trusted { policy, ground: Ground::FirstUse })
 }
 
@@ -117,8 +119,12 @@ pub async fn trusted_policy(
 ///
 /// # Errors
 /// [`TrustError`].
-pub async fn served_policy(endpoint: &Endpoint) -> Result<Policy, TrustError> {
-    let transport = Transport::new(false, quorate_proof::policy::POLICY_BYTES_MOST);
+pub async fn served_policy(
+    endpoint: &Endpoint,
+    authorities: &Authorities,
+) -> Result<Policy, TrustError> {
+    let bytes_max = quorate_proof::policy::POLICY_BYTES_MOST;
+    let transport = Transport::new(authorities, false, bytes_max);
     let path = "/.well-known/quorate/policy";
     let response = fetch_from(&transport, endpoint, path, Duration::from_secs(10))
         .await

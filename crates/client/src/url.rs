@@ -1,12 +1,13 @@
-//! Where a request goes: an `http` URL, its path and query kept byte for byte.
+//! Where a request goes: an `http` or `https` URL, its path and query kept byte for byte.
 
 use std::fmt;
 use thiserror::Error;
 
-/// A gateway: host and port as they stand in a URL.
+/// A gateway: scheme, host and port as they stand in a URL.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Endpoint {
     authority: String,
+    by_tls: bool,
 }
 
 /// A gateway, and what is asked of it.
@@ -23,10 +24,8 @@ pub struct Url {
 /// Why a text is no URL that a request can go to.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum UrlError {
-    /// Another scheme than `http`.
-    #[error(
-        "`{0}` is not an http:// URL; the proof, not the channel, is what makes an answer sound"
-    )]
+    /// Another scheme than `http` and `https`.
+    #[error("`{0}` is neither an http:// nor an https:// URL")]
     Scheme(String),
     /// No host, a user name, or a port that is none.
     #[error("`{0}` names no host and port")]
@@ -49,11 +48,16 @@ impl UrlError {
 }
 
 impl Endpoint {
-    /// Reads `HOST`, `HOST:PORT` or `[IPV6]:PORT`; the host is put in lower case, port 80 left out.
+    /// Reads `HOST`, `HOST:PORT` or `[IPV6]:PORT`, of a gateway without TLS; the host is put in
+    /// lower case, port 80 left out.
     ///
     /// # Errors
     /// [`UrlError::Authority`].
     pub fn parse(authority: &str) -> Result<Self, UrlError> {
+        Self::read(authority, false)
+    }
+
+    fn read(authority: &str, by_tls: bool) -> Result<Self, UrlError> {
         let wrong = || UrlError::Authority(authority.to_owned());
         let parsed: http::uri::Authority = authority.parse().map_err(|_| wrong())?;
         let (host, rest) = (parsed.host(), authority.strip_prefix(parsed.host()));
@@ -67,13 +71,14 @@ impl Endpoint {
         }
         let host = host.to_ascii_lowercase();
         let authority = match parsed.port_u16() {
-            None | Some(80) => host,
-            Some(port) => format!("{host}:{port}"),
+            Some(port) if port != usual_port(by_tls) => format!("{host}:{port}"),
+            None | Some(_) => host,
         };
-        Ok(Self { authority })
+        Ok(Self { authority, by_tls })
     }
 
-    /// `HOST:PORT` as it stands in `Host`; the port is left out when it is 80.
+    /// `HOST:PORT` as it stands in `Host`; the port is left out when it is 80, with TLS
+    /// 443.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.authority
@@ -85,36 +90,49 @@ impl Endpoint {
         let has_port = self.authority.rsplit_once(':').is_some_and(|(_, port)| {
             !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
         });
-        if has_port { self.authority.clone() } else { format!("{}:80", self.authority) }
+        let usual = usual_port(self.by_tls);
+        if has_port { self.authority.clone() } else { format!("{}:{usual}", self.authority) }
+    }
+
+    /// Whether it is reached by TLS.
+    #[must_use]
+    pub fn is_by_tls(&self) -> bool {
+        self.by_tls
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority)
+        let scheme = if self.by_tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.authority)
     }
 }
 
+fn usual_port(by_tls: bool) -> u16 {
+    if by_tls { 443 } else { 80 }
+}
+
 impl Url {
-    /// Reads `http://HOST[:PORT][/PATH][?QUERY]`; without a scheme it is `http`. A fragment, which
-    /// no server ever sees, is dropped; nothing is decoded or normalised.
+    /// Reads `http[s]://HOST[:PORT][/PATH][?QUERY]`; without a scheme it is `http`. A fragment,
+    /// which no server ever sees, is dropped; nothing is decoded or normalised.
     ///
     /// # Errors
     /// [`UrlError`].
     pub fn parse(text: &str) -> Result<Self, UrlError> {
-        let rest = match text.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+        let (by_tls, rest) = match text.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
             Some((scheme, _)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => {
                 return Err(UrlError::Scheme(text.to_owned()));
             }
-            _ => text,
+            _ => (false, text),
         };
         let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
         if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(UrlError::Character(text.to_owned()));
         }
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let endpoint = Endpoint::parse(authority)?;
+        let endpoint = Endpoint::read(authority, by_tls)?;
         let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
         let or = |text: &str, empty: &str| if text.is_empty() { empty } else { text }.to_owned();
         Ok(Self { endpoint, path: or(path, "/"), query: or(query, "?") })
@@ -159,9 +177,20 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_with_tls_is_another_one() {
+        let url = Url::parse("HTTPS://Shop.Example:443/a").unwrap();
+        assert_eq!(url.to_string(), "https://shop.example/a");
+        assert_eq!(url.endpoint.address(), "shop.example:443");
+        assert!(url.endpoint.is_by_tls());
+        assert_ne!(Endpoint::parse("shop.example").unwrap(), url.endpoint);
+        assert_eq!(Url::parse("https://h:80/").unwrap().endpoint.authority(), "h:80");
+        assert_eq!(Url::parse("http://h:443/").unwrap().endpoint.authority(), "h:443");
+    }
+
+    #[test]
     fn what_is_no_http_url_is_refused_with_the_reason() {
         let code = |text| Url::parse(text).unwrap_err().code();
-        assert_eq!(code("https://h/"), "url-scheme");
+        assert_eq!(code("ftp://h/"), "url-scheme");
         assert_eq!(code("http://"), "url-authority");
         assert_eq!(code("/kv/x"), "url-authority");
         assert_eq!(code("http://user@h/"), "url-authority");

@@ -19,10 +19,11 @@ type File = (&'static str, &'static str, &'static str);
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-const FILES: [File; 5] = [
+const FILES: [File; 6] = [
     ("style.css", "text/css; charset=utf-8", include_str!("../ui/style.css")),
     ("icon.svg", "image/svg+xml", include_str!("../ui/icon.svg")),
     ("page.mjs", SCRIPT, include_str!("../ui/page.mjs")),
+    ("standing.mjs", SCRIPT, include_str!("../ui/standing.mjs")),
     ("checker.mjs", SCRIPT, include_str!("../ui/checker.mjs")),
     ("verify.mjs", SCRIPT, include_str!("../ui/verify.mjs")),
 ];

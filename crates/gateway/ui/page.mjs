@@ -1,6 +1,7 @@
 // The operations page: asks this replica every two seconds how it is, and shows it.
 
 import { connect, moment } from "./checker.mjs";
+import { chargeOf, copyOf, isLiar } from "./standing.mjs";
 import { NotVerified, parsePolicy, verifyCheckpoint } from "./verify.mjs";
 
 const PERIOD_MS = 2000;
@@ -68,12 +69,15 @@ function showStatus(status) {
   showDivergent(status.divergent);
 }
 
-function showReplicas({ replica, primary, peers, divergent, operations }) {
+function showReplicas(status) {
+  const { replica, primary, peers, divergent, operations } = status;
+  at("copies").hidden = !status.copy;
   const own = { id: replica, connected: true, operations, own: true };
   const all = [...peers, own].sort((one, other) => one.id - other.id);
   const rows = all.map((peer) => {
     const link = peer.own ? "this one" : peer.connected ? "up" : "down";
-    const isDivergent = divergent.some(({ id }) => id === peer.id);
+    const isDivergent = divergent.some((one) => one.id === peer.id && isLiar(one));
+    const copy = copyOf(peer.id, status);
     const standing = [
       ...(peer.id === primary ? ["primary"] : []), ...(isDivergent ? ["divergent"] : []),
     ].join(", ");
@@ -81,6 +85,7 @@ function showReplicas({ replica, primary, peers, divergent, operations }) {
       element("td", `r${peer.id}`),
       element("td", link, peer.connected ? "good" : "bad"),
       element("td", standing, isDivergent ? "bad" : ""),
+      ...(copy ? [element("td", copy.text, copy.kind)] : []),
       element("td", peer.operations && !peer.own ? linkTo(peer.operations) : ""),
     ]);
   });
@@ -103,19 +108,12 @@ function showDivergent(divergent) {
   if (text === shownDivergent) return;
   shownDivergent = text;
   const shown = divergent.map(({ id, evidence }) => element("details", [
-    element("summary", `r${id} diverged: ${chargeOf(evidence)}`, "bad"),
+    element("summary", `r${id} ${chargeOf(evidence)}`, "bad"),
     element("pre", JSON.stringify(evidence, null, 2)),
   ]));
   at("divergent").replaceChildren(...(shown.length > 0 ? shown : [
     element("p", "No replica is known to have diverged.", "note"),
   ]));
-}
-
-// A copy of the service that stands apart proves no lie.
-function chargeOf(evidence) {
-  if (evidence?.copy === "silent") return "its copy of the service gave no answer";
-  if (evidence?.copy) return "its copy of the service answered otherwise";
-  return evidence?.charge ?? "see the evidence";
 }
 
 async function showHead() {

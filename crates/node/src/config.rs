@@ -58,6 +58,11 @@ pub struct ConfigFile {
     /// other is answered 421.
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// Web origins, such as `https://app.example`, whose pages may send requests and read answers
+    /// (CORS). `*` is all of them: a page gets nothing that another client would not get, and
+    /// browsers send no cookies along. An empty list is none. Each operator's own.
+    #[serde(default = "default_cors_origins")]
+    pub cors_origins: Vec<String>,
     /// The folder of this replica's private keys, relative to this file.
     #[serde(default = "default_keys")]
     pub keys: PathBuf,
@@ -173,6 +178,10 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 fn default_engine() -> String {
     "pbft".to_owned()
+}
+
+pub(crate) fn default_cors_origins() -> Vec<String> {
+    vec!["*".to_owned()]
 }
 
 fn default_service() -> String {
@@ -345,6 +354,7 @@ impl Config {
             return Err(ConfigError::UnknownService(file.service));
         }
         check_aliases(&file.aliases)?;
+        check_origins(&file.cors_origins)?;
         check_listen(&file.listen)?;
         check_bounds(&file)?;
         let members = parse_members(&file.members)?;
@@ -517,6 +527,26 @@ fn check_aliases(aliases: &[String]) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+/// An origin is compared with what browsers send: `*`, or scheme, host and a port that is not the
+/// scheme's own, in lower case and without a slash behind it.
+fn check_origins(origins: &[String]) -> Result<(), ConfigError> {
+    let is_origin = |text: &str| {
+        let host = ["https://", "http://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+        let authority = host.and_then(|host| host.parse::<http::uri::Authority>().ok());
+        let usual = if text.starts_with("https") { 443 } else { 80 };
+        !text.contains('@')
+            && text.bytes().all(|byte| !byte.is_ascii_uppercase())
+            && authority.is_some_and(|authority| authority.port_u16() != Some(usual))
+    };
+    match origins.iter().enumerate().find(|(_, origin)| *origin != "*" && !is_origin(origin)) {
+        Some((i, origin)) => {
+            let form = "* or an origin as browsers send it, such as https://app.example";
+            Err(value(format!("cors_origins[{i}]"), origin, form))
+        }
+        None => Ok(()),
+    }
 }
 
 fn check_listen(listen: &Listen) -> Result<(), ConfigError> {

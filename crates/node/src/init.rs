@@ -61,6 +61,8 @@ pub struct Made {
     pub policy: PathBuf,
     /// The configuration file of each replica.
     pub configs: Vec<PathBuf>,
+    /// Those whose gateways can be reached from elsewhere: they start with a certificate only.
+    pub exposed: Vec<PathBuf>,
 }
 
 /// Why no cluster was made.
@@ -157,8 +159,9 @@ pub fn init(plan: &Plan) -> Result<Made, InitError> {
     let policy = plan.dir.join("policy.txt");
     let text = configs.first().map(|config| config.policy().text()).unwrap_or_default();
     write_new(&policy, text)?;
-    let configs = (0..plan.replicas).map(|i| folder(i).join("quorate.toml")).collect();
-    Ok(Made { policy, configs })
+    let path = |config: &Config| folder(config.me().0).join("quorate.toml");
+    let exposed = configs.iter().filter(|config| config.is_exposed()).map(path).collect();
+    Ok(Made { policy, configs: configs.iter().map(path).collect(), exposed })
 }
 
 fn check(plan: &Plan) -> Result<Vec<String>, InitError> {
@@ -212,6 +215,7 @@ fn files(
         service: plan.service.replace(NUMBER, &replica.to_string()),
         development,
         aliases: aliases.clone(),
+        cors_origins: config::default_cors_origins(),
         keys: "keys".into(),
         data: "data".into(),
         listen: listen(plan.port + replica, host),
@@ -244,11 +248,12 @@ fn chain_of(keys: &[ReplicaKeys], random: &[u8; 32]) -> Chain {
 fn member(plan: &Plan, id: u16, host: &str, keys: &ReplicaKeys, development: bool) -> MemberFile {
     let at = |step: u16| format!("{}:{}", bracketed(host), plan.port + step * PORT_STEP + id);
     let keys = keys.public();
+    let scheme = if is_loopback(host) { "http" } else { "https" };
     MemberFile {
         id,
         name: format!("{}/r{id}", plan.name),
         address: at(2),
-        gateway: format!("http://{}", at(0)),
+        gateway: format!("{scheme}://{}", at(0)),
         operations: (development && is_loopback(host)).then(|| format!("http://{}", at(1))),
         vote: keys.vote.to_string(),
         cosign: keys.cosign.to_string(),

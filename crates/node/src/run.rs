@@ -158,6 +158,7 @@ impl Running {
         let Assembled { node, inbox, log, driver, coverage } = parts;
         let gateway_config = GatewayConfig {
             aliases: config.file().aliases.clone(),
+            cors_origins: config.file().cors_origins.clone(),
             coverage,
             own_paths: config.copy().map(|copy| copy.own_paths.clone()).unwrap_or_default(),
             limits: config.file().limits.clone(),

@@ -50,6 +50,15 @@ fn links_between_documents_lead_somewhere() {
 }
 
 #[test]
+fn the_programs_on_the_page_about_services_are_those_that_ci_runs() {
+    let page = read("docs/upstream.md");
+    for (language, program) in [("python", "flask/orders.py"), ("js", "express/orders.mjs")] {
+        let program = read(&format!("examples/services/{program}"));
+        assert!(page.contains(&format!("```{language}\n{program}```\n")), "{language}");
+    }
+}
+
+#[test]
 fn the_justfile_stays_short() {
     assert!(read("justfile").lines().count() <= 40);
 }

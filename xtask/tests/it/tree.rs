@@ -20,7 +20,7 @@ pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// All files whose name ends so, hidden folders and build output aside.
+/// All files whose name ends so, hidden folders, build output and others' packages aside.
 pub(crate) fn files(ending: &str) -> Vec<Text> {
     let mut found = Vec::new();
     visit(&root(), &mut found);
@@ -39,7 +39,8 @@ fn visit(folder: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap_or(".");
         match path.is_dir() {
-            true if name.starts_with('.') || name == "target" => {}
+            true if name.starts_with('.') => {}
+            true if ["target", "node_modules", "venv"].contains(&name) => {}
             true => visit(&path, found),
             false => found.push(path),
         }

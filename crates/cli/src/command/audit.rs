@@ -170,7 +170,7 @@ impl Audit {
         }
         let endpoint = parse_url(&self.source)?.endpoint;
         let trusted = self.policy.find(&endpoint).await?;
-        let source = Source::gateway(endpoint, &trusted.policy);
+        let source = Source::gateway(endpoint, &trusted.policy, self.policy.authorities());
         Ok((trusted.policy, source))
     }
 }

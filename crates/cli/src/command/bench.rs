@@ -128,7 +128,7 @@ impl Bench {
         let start = Instant::now() + self.warm_up;
         let pace = Rc::new(Pace::new(self.rate, Instant::now(), start, start + self.duration));
         let local = tokio::task::LocalSet::new();
-        let mut running = Vec::new();
+        let (authorities, mut running) = (self.policy.authorities(), Vec::new());
         for number in 0..self.connections as usize {
             let place = number % targets.len();
             let endpoint = targets[place].clone();
@@ -136,7 +136,9 @@ impl Bench {
                 true => Judge::Unproven { telltale: self.telltale.clone() },
                 false => Judge::Proven,
             };
-            let connection = Connection::new(place, &endpoint, load.clone(), self.timeout, judge);
+            let load = load.clone();
+            let connection =
+                Connection::new(place, endpoint, authorities.clone(), load, self.timeout, judge);
             running.push(local.spawn_local(connection.run(pace.clone())));
         }
         let mut tally = Tally::new(targets.len());

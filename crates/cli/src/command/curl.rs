@@ -9,7 +9,8 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use quorate_client::{
-    Answer, Call, Client, Endpoint, Ground, Options, SendError, Trusted, Url, served_policy,
+    Answer, Call, Client, Endpoint, Ground, Options, SendError, TransportError, Trusted, Url,
+    served_policy,
 };
 use quorate_proof::{ReceivedResponse, SentRequest, write_request, write_response};
 use serde::Serialize;
@@ -27,7 +28,8 @@ use std::{
     quorate curl http://127.0.0.1:7402/kv/greeting\n  \
     quorate curl --save x --max-age 60 http://127.0.0.1:7401/kv/greeting\n  \
     quorate curl -H 'If-Match: \"17\"' -X PUT --data-binary @photo.jpg http://h/kv/photo\n  \
-    quorate curl --sign me.key -X POST -d @order.json -H 'Content-Type: application/json' URL\n  \
+    quorate curl --sign me.key --json @order.json http://h/orders\n  \
+    quorate curl --cacert ca.pem https://shop.example/orders\n  \
     quorate curl --also http://127.0.0.1:7401 http://127.0.0.1:7400/kv/greeting\n\n\
     The body goes to standard output, the verdict to standard error. Every request gets a random\n\
     Idempotency-Key unless one is given, so that an old answer cannot pass as a new one. A\n\
@@ -46,8 +48,12 @@ pub(crate) struct Curl {
     /// Data to send byte for byte, or `@FILE`, or `@-`
     #[arg(long, value_name = "DATA", conflicts_with = "data", allow_hyphen_values = true)]
     data_binary: Option<String>,
+    /// JSON to send byte for byte, or `@FILE`, or `@-`, with the `Content-Type` and `Accept` of
+    /// JSON
+    #[arg(long, value_name = "DATA", conflicts_with_all = ["data", "data_binary"])]
+    json: Option<String>,
     /// Ask for the head only
-    #[arg(short = 'I', long, conflicts_with_all = ["data", "data_binary", "method"])]
+    #[arg(short = 'I', long, conflicts_with_all = ["data", "data_binary", "json", "method"])]
     head: bool,
     /// Print the status line and the header fields too
     #[arg(short, long)]
@@ -106,7 +112,8 @@ impl Curl {
             endpoints.push(parse_url(also)?.endpoint);
         }
         let deadline = Duration::from_secs(self.max_time);
-        let options = Options { http2: self.http2, deadline, ..Options::default() };
+        let authorities = self.policy.authorities();
+        let options = Options { http2: self.http2, authorities, deadline, ..Options::default() };
         let mut client = Client::new(trusted.policy.clone().into(), endpoints, options);
         if let Some(path) = &self.sign {
             client = client.signing_as(keys::request_signer(path)?);
@@ -178,9 +185,14 @@ impl Curl {
         let code = error.code().to_owned();
         let failure = match error {
             SendError::Unsendable(_) => return Failure::failed(code, error),
-            SendError::Transport(_) => {
-                return Failure::failed(code, format!("{}: {error}", url.endpoint))
-                    .hint("is the gateway running? `--also URL` names a further one to try");
+            SendError::Transport(ref cause) => {
+                let hint = match cause {
+                    TransportError::Untrusted(_)
+                    | TransportError::Authorities(_)
+                    | TransportError::Handshake(_) => trust::way_out(cause),
+                    _ => "is the gateway running? `--also URL` names a further one to try",
+                };
+                return Failure::failed(code, format!("{}: {error}", url.endpoint)).hint(hint);
             }
             SendError::Refused(refused) => {
                 if console.is_json() {
@@ -224,7 +236,7 @@ impl Curl {
                  the pin and use it again",
             ),
         };
-        let served = served_policy(&url.endpoint).await.ok()?;
+        let served = served_policy(&url.endpoint, &self.policy.authorities()).await.ok()?;
         if served.text() == trusted.policy.text() {
             return None;
         }
@@ -257,15 +269,18 @@ impl Curl {
         let mut fields =
             self.fields.iter().map(|text| field(text)).collect::<Result<Vec<_>, _>>()?;
         let body = self.body()?;
-        let typed = fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-        if body.is_some() && !typed {
-            let form = "application/x-www-form-urlencoded".to_owned();
-            fields.push(("content-type".to_owned(), form));
+        let mut default = |name: &str, value: &str| {
+            if !fields.iter().any(|(given, _)| given.eq_ignore_ascii_case(name)) {
+                fields.push((name.to_owned(), value.to_owned()));
+            }
+        };
+        if self.json.is_some() {
+            default("content-type", "application/json");
+            default("accept", "application/json");
+        } else if body.is_some() {
+            default("content-type", "application/x-www-form-urlencoded");
         }
-        if !fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("user-agent")) {
-            let agent = concat!("quorate/", env!("CARGO_PKG_VERSION")).to_owned();
-            fields.push(("user-agent".to_owned(), agent));
-        }
+        default("user-agent", concat!("quorate/", env!("CARGO_PKG_VERSION")));
         let method = match &self.method {
             Some(method) => method.clone(),
             None if self.head => "HEAD".to_owned(),
@@ -277,7 +292,7 @@ impl Curl {
     }
 
     fn body(&self) -> Result<Option<Bytes>, Failure> {
-        if let Some(data) = &self.data_binary {
+        if let Some(data) = self.data_binary.as_ref().or(self.json.as_ref()) {
             return Ok(Some(data_of(data, false)?.into()));
         }
         if self.data.is_empty() {
@@ -313,6 +328,16 @@ fn field(text: &str) -> Result<(String, String), Failure> {
             .hint("write it as 'Name: value'")
     })?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// Reads the URL of a copy of a service, to which nobody speaks TLS.
+pub(crate) fn parse_copy(text: &str) -> Result<Url, Failure> {
+    let url = parse_url(text)?;
+    if url.endpoint.is_by_tls() {
+        let message = format!("`{text}` is not an http:// URL: copies are asked without TLS");
+        return Err(Failure::usage("url-scheme", message));
+    }
+    Ok(url)
 }
 
 /// Reads a URL argument.

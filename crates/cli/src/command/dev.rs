@@ -15,7 +15,7 @@ use crate::{
     failure::{Exit, Failure},
 };
 use cluster::{Cluster, Event, Replica};
-use quorate_client::{Endpoint, Pins};
+use quorate_client::{Pins, Url};
 use quorate_node::{Config, Plan, config::is_outside, init::NUMBER};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
@@ -193,12 +193,11 @@ fn pin(replicas: &[Replica], console: &Console) {
         for replica in replicas {
             let config = &replica.config;
             let member = &config.members()[config.me().position()];
-            let authority = member.gateway.trim_start_matches("http://");
-            let port = config.file().listen.gateway.port();
-            let names = [format!("localhost:{port}"), format!("{}:{port}", config.file().name)];
-            for authority in [authority, &names[0], &names[1]] {
-                let endpoint = Endpoint::parse(authority).map_err(|error| error.to_string())?;
-                pins.replace(&endpoint, config.policy()).map_err(|error| error.to_string())?;
+            let (port, name) = (config.file().listen.gateway.port(), &config.file().name);
+            let names = [format!("localhost:{port}"), format!("{name}:{port}")];
+            for url in [&member.gateway, &names[0], &names[1]] {
+                let url = Url::parse(url).map_err(|error| error.to_string())?;
+                pins.replace(&url.endpoint, config.policy()).map_err(|error| error.to_string())?;
             }
         }
         Ok(())

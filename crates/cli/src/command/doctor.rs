@@ -21,6 +21,7 @@ use crate::{
     failure::{Exit, Failure},
 };
 use copies::{Service, Surroundings};
+use quorate_node::{Config, host::Rules};
 use quorate_types::{Request, UnixMillis};
 use report::Report;
 use std::{
@@ -46,7 +47,8 @@ enum Action {
 #[command(after_help = "Examples:\n  \
     quorate doctor determinism --service 'python3 app.py 127.0.0.1:{port}'\n  \
     quorate doctor determinism --service 'node app.mjs {port}' --replay requests.jsonl\n  \
-    quorate doctor determinism --service 'http://127.0.0.1:900{i}' --replay requests.jsonl\n\n\
+    quorate doctor determinism --service 'http://127.0.0.1:900{i}' --replay requests.jsonl\n  \
+    quorate doctor determinism --service 'node app.mjs {port}' --config r0/quorate.toml\n\n\
     A program is started twice, with other hash seeds, time zone, locale, number of threads,\n\
     working folder, temporary folder and time; copies that run should be fresh. Both are asked\n\
     everything in order, GET and HEAD several times, with equal Quorate-Index, Quorate-Time and\n\
@@ -61,14 +63,17 @@ struct Determinism {
     /// The requests, a JSON object a line; without it, a few probes
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
+    /// A replica's configuration, by whose table of copies requests and answers are read
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// How long a program may take until it listens
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=600))]
     start_time: u64,
-    /// How long an answer may take, as `call_timeout_ms` of a replica
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 2000)]
+    /// How long an answer may take; else `call_timeout_ms` of the configuration, else 2000
+    #[arg(long, value_name = "MILLISECONDS")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=60_000))]
-    call_timeout: u64,
+    call_timeout: Option<u64>,
 }
 
 impl Doctor {
@@ -83,15 +88,16 @@ impl Doctor {
 impl Determinism {
     fn run(self, console: &Console) -> Result<Exit, Failure> {
         let service = Service::parse(&self.service)?;
+        let rules = self.rules()?;
         let requests = match &self.replay {
-            Some(path) => replay::read(path)?,
+            Some(path) => replay::read(path, &rules.coverage)?,
             None => replay::probes(),
         };
         let requests: Vec<_> = requests.into_iter().map(Arc::new).collect();
         let report = block_on(async {
             let stop = stop_signal()?;
             tokio::select! {
-                report = self.examine(&service, &requests) => report,
+                report = self.examine(&service, &requests, &rules) => report,
                 () = stop => {
                     Err(Failure::failed("stopped", "stopped before both copies were asked"))
                 }
@@ -111,18 +117,38 @@ impl Determinism {
         }
     }
 
+    /// How a replica calls its copy: as it is configured, or with nothing repaired.
+    fn rules(&self) -> Result<Rules, Failure> {
+        let mut rules = match &self.config {
+            None => copies::plain_rules(),
+            Some(path) => {
+                let config = Config::load(path).map_err(|error| Failure::config(path, &error))?;
+                config.copy_rules().ok_or_else(|| {
+                    let name = path.display();
+                    let message = format!("the service of {name} has no copies");
+                    Failure::usage("doctor-config", message)
+                        .hint("the configuration of a replica whose `service` is a URL is needed")
+                })?
+            }
+        };
+        if let Some(milliseconds) = self.call_timeout {
+            rules.call_timeout = Duration::from_millis(milliseconds);
+        }
+        Ok(rules)
+    }
+
     async fn examine(
         &self,
         service: &Service,
         requests: &[Arc<Request>],
+        rules: &Rules,
     ) -> Result<Report, Failure> {
-        let (start, call) =
-            (Duration::from_secs(self.start_time), Duration::from_millis(self.call_timeout));
+        let start = Duration::from_secs(self.start_time);
         let surroundings = Surroundings::new()?;
         let (begun, asked) = (now(), replay::with_repeats(requests));
-        let mut first = surroundings.copy(service, 0, start, call).await?;
+        let mut first = surroundings.copy(service, 0, start, rules).await?;
         let first_said = first.ask(requests, &asked, begun).await;
-        let mut second = surroundings.copy(service, 1, start, call).await?;
+        let mut second = surroundings.copy(service, 1, start, rules).await?;
         let second_said = second.ask(requests, &asked, begun).await;
         let ports = [first.port, second.port];
         Ok(Report::new(requests, &asked, [&first_said, &second_said], ports))

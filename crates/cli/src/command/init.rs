@@ -74,7 +74,9 @@ pub(super) fn failure(error: &InitError) -> Failure {
 
 fn report(console: &Console, made: &Made) {
     if console.is_json() {
-        console.json(&json!({ "policy": made.policy, "configs": made.configs }));
+        console.json(&json!({
+            "policy": made.policy, "configs": made.configs, "exposed": made.exposed,
+        }));
         return;
     }
     console.line(format_args!("policy    {}", made.policy.display()));
@@ -84,5 +86,13 @@ fn report(console: &Console, made: &Made) {
     console.note("give each organisation its own folder, and start each with");
     if let Some(config) = made.configs.first() {
         console.note(format_args!("  quorate start --config {}", config.display()));
+    }
+    if !made.exposed.is_empty() {
+        console.note(
+            "gateways that others reach speak TLS. Before it starts, each organisation gets a \
+             certificate\nfor its host, from any authority, and names it in its quorate.toml:\n  \
+             [tls]\n  certificate = \"fullchain.pem\"\n  key = \"privkey.pem\"\n\
+             Where a front end does TLS, or the network is trusted: quorate start --insecure-http",
+        );
     }
 }

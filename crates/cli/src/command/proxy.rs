@@ -16,7 +16,7 @@ use crate::{
     failure::{Exit, Failure},
     trust,
 };
-use quorate_client::{Client, Endpoint, Options, Pins};
+use quorate_client::{Authorities, Client, Endpoint, Options, Pins};
 use quorate_gateway::{GatewayConfig, Limits, Relay};
 use quorate_proof::Policy;
 use serde_json::json;
@@ -28,7 +28,7 @@ use upstream::Verified;
 /// Arguments.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
-    quorate proxy --policy policy.txt http://a.example:7400 http://b.example:7400\n  \
+    quorate proxy --policy policy.txt https://a.example https://b.example\n  \
     quorate proxy --policy policy.txt --listen 127.0.0.1:9000 http://127.0.0.1:740{0,1,2,3}\n  \
     curl http://127.0.0.1:8400/kv/greeting\n\n\
     Clients use the proxy's URL in place of the service's and need no change: what they get was\n\
@@ -81,10 +81,16 @@ impl Proxy {
         self.check_listen()?;
         let endpoints = self.endpoints()?;
         let policy = Arc::new(self.find_policy(&endpoints)?);
+        let authorities = self.policy.authorities();
+        if endpoints.iter().any(Endpoint::is_by_tls) {
+            authorities.check().map_err(|error| {
+                Failure::failed(error.code(), &error).hint(trust::way_out(&error))
+            })?;
+        }
         log(console.is_json());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| runtime_failure(&error))?;
-        runtime.block_on(self.serve(endpoints, policy, console))?;
+        runtime.block_on(self.serve(endpoints, policy, authorities, console))?;
         Ok(Exit::Done)
     }
 
@@ -92,6 +98,7 @@ impl Proxy {
         &self,
         endpoints: Vec<Endpoint>,
         policy: Arc<Policy>,
+        authorities: Authorities,
         console: &Console,
     ) -> Result<(), Failure> {
         let listener = TcpListener::bind(self.listen).await.map_err(|error| {
@@ -104,6 +111,7 @@ impl Proxy {
         let options = Options {
             attempt: Duration::from_secs(self.attempt_time.min(self.max_time)),
             deadline: Duration::from_secs(self.max_time),
+            authorities,
             ..Options::default()
         };
         let standing = Arc::new(Standing::new(endpoints.clone(), options.attempt));

@@ -95,7 +95,7 @@ impl Verify {
 
 impl PolicyFile {
     fn read(&self) -> Result<Policy, Failure> {
-        let argument = trust::PolicyArgument { policy: self.policy.clone() };
+        let argument = trust::PolicyArgument { policy: self.policy.clone(), ..Default::default() };
         let path = argument.given().ok_or_else(|| {
             Failure::usage("policy-needed", "there is no policy to verify by")
                 .hint("name it by --policy or $QUORATE_POLICY")

@@ -148,7 +148,7 @@ fn every_command_has_help_with_an_example() {
 #[test]
 fn an_error_in_json_is_one_object_on_standard_error() {
     let person = Person::new();
-    let run = person.run(&["curl", "--output", "json", "https://h/"]).exits(2);
+    let run = person.run(&["curl", "--output", "json", "ftp://h/"]).exits(2);
     let error: serde_json::Value = serde_json::from_str(&run.stderr).unwrap();
     assert_eq!(error["error"]["code"], "url-scheme");
     assert_eq!(run.stdout, "");

@@ -74,16 +74,19 @@ fn methods_fields_and_data_go_out_as_they_were_given() {
     curl(&["-d", &at_file, "-d", "c"], b"");
     curl(&["--data-binary", &at_file, "-H", "Content-Type: text/plain"], b"");
     curl(&["--data-binary", "@-"], b"piped\n");
+    curl(&["--json", "{\"a\":1}", "-H", "Accept: a/b"], b"");
     curl(&["-I"], b"");
     let requests = gateway.requests();
     let bodies: Vec<_> = requests.iter().map(|r| String::from_utf8_lossy(&r.body)).collect();
-    assert_eq!(bodies, ["hello", "ab&c", "a\nb\n", "piped\n", ""]);
+    assert_eq!(bodies, ["hello", "ab&c", "a\nb\n", "piped\n", "{\"a\":1}", ""]);
     let methods: Vec<_> = requests.iter().map(|r| r.method.as_str()).collect();
-    assert_eq!(methods, ["PUT", "POST", "POST", "POST", "HEAD"]);
+    assert_eq!(methods, ["PUT", "POST", "POST", "POST", "POST", "HEAD"]);
     assert_eq!(field(&requests[0], "x-one"), Some("1"));
     let form = Some("application/x-www-form-urlencoded");
     assert_eq!(field(&requests[1], "content-type"), form);
     assert_eq!(field(&requests[2], "content-type"), Some("text/plain"));
+    assert_eq!(field(&requests[4], "content-type"), Some("application/json"));
+    assert_eq!(field(&requests[4], "accept"), Some("a/b"));
 }
 
 #[test]

@@ -123,6 +123,35 @@ fn what_a_configuration_cures_is_proposed_and_the_rest_is_counted() {
 }
 
 #[test]
+fn a_configuration_that_is_there_is_applied() {
+    let copies = Copies::new(|i, request| match field(request, "x-shop") {
+        Some("far") => plain(200 + u16::try_from(i).unwrap(), "", ""),
+        _ => {
+            let fields = format!("Content-Type: application/json\r\nETag: \"{i}\"\r\n");
+            plain(200, &fields, ["{\"a\":1,\"b\":2}", "{\"b\":2,\"a\":1}"][i])
+        }
+    });
+    let person = Person::new();
+    person.run(&["init", "--dir", "c", "--service", "http://127.0.0.1:900{i}"]).exits(0);
+    let config = person.path("c/r0/quorate.toml");
+    let copy = "[copy]\ncanonical_json = true\nvolatile_fields = [\"etag\"]\n\
+                request_fields = [\"x-shop\"]\n";
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}\n{copy}")).unwrap();
+    let (_, run) = copies.examine(&["--config", &config]);
+    assert_eq!(run.exits(0).stdout, "same: 2 copies answered 5 requests alike\n");
+    // A field that is covered by configuration reaches the copies, and one that is not does not.
+    let line = "{\"path\": \"/\", \"headers\": {\"X-Shop\": \"far\"}}";
+    let replay = person.write("replay.jsonl", line);
+    let (_, run) = copies.examine(&["--config", &config, "--replay", &replay]);
+    run.fails(1, "answers-differ");
+    person.run(&["init", "--dir", "inside"]).exits(0);
+    let inside = person.path("inside/r0/quorate.toml");
+    let (_, run) = copies.examine(&["--config", &inside]);
+    run.fails(2, "doctor-config");
+}
+
+#[test]
 fn an_answer_that_does_not_come_is_a_difference() {
     let copies = Copies::new(|i, request| match (i, request.method.as_str()) {
         (1, "POST") => b"nonsense\r\n\r\n".to_vec(),

@@ -19,14 +19,14 @@ use std::{
 const NAME: &str = "dev.localhost";
 
 /// A running proxy.
-struct Proxy {
+pub(crate) struct Proxy {
     child: Child,
     ready: Value,
     address: String,
 }
 
 impl Proxy {
-    fn start(person: &Person, arguments: &[&str]) -> Self {
+    pub(crate) fn start(person: &Person, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_quorate"))
             .args(["--output", "json", "proxy", "--listen", "127.0.0.1:0"])
             .args(arguments)
@@ -61,7 +61,7 @@ impl Proxy {
         self.send(line, &format!("{line} HTTP/1.1\r\nHost: {host}\r\n{fields}{length}\r\n{body}"))
     }
 
-    fn get(&self, path: &str) -> ReceivedResponse {
+    pub(crate) fn get(&self, path: &str) -> ReceivedResponse {
         self.ask(&format!("GET {path}"), "", "")
     }
 
@@ -451,7 +451,7 @@ fn a_proxy_starts_only_where_it_is_safe_and_with_something_to_believe() {
     let run = |more: &[&str]| person.run(&[&given[..], more].concat());
     run(&["--listen", "0.0.0.0:0", "http://h"]).fails(2, "insecure-http");
     run(&["http://h/kv"]).fails(2, "proxy-url");
-    run(&["https://h"]).fails(2, "url-scheme");
+    run(&["ftp://h"]).fails(2, "url-scheme");
     run(&["--alias", "http://a/", "--listen", "127.0.0.1:0", "http://h"]).fails(2, "proxy-setting");
     run(&[]).exits(2);
     person.run(&["proxy", "http://127.0.0.1:1"]).fails(2, "policy-needed");

@@ -2,6 +2,7 @@
 
 use crate::{
     binary::Person,
+    proxy::Proxy,
     running::{Dev, free_ports, wait_for},
 };
 use rustls::{
@@ -98,6 +99,56 @@ fn plain_http_beyond_the_loopback_is_refused_unless_it_is_asked_for() {
 }
 
 #[test]
+fn init_says_what_gateways_that_others_reach_need_and_start_takes_it() {
+    let person = Person::new();
+    let run = person.run(&["init", "--dir", "here"]).exits(0);
+    assert!(!run.stderr.contains("[tls]"), "{run:?}");
+    let run = person.run(&["init", "--dir", "c", "--host", "a.example"]).exits(0);
+    assert!(run.stderr.contains("  [tls]\n  certificate = \"fullchain.pem\"\n"), "{run:?}");
+    assert!(run.stderr.contains("--insecure-http"), "{run:?}");
+    let config = person.path("c/r0/quorate.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    assert!(text.contains("gateway = \"https://a.example:7400\"\n"), "{text}");
+    person.run(&["start", "--config", &config]).fails(2, "insecure-http");
+    let hint: String = run
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.contains("start"))
+        .fold(String::new(), |text, line| text + line.trim() + "\n");
+    fs::write(&config, format!("{text}\n{hint}")).unwrap();
+    person.run(&["start", "--config", &config]).fails(1, "tls-unreadable");
+}
+
+#[test]
+fn pages_of_the_configured_origins_alone_may_ask_a_gateway() {
+    let (person, base) = initialised();
+    edit(&person, |config| {
+        config.insert("cors_origins".into(), vec!["https://app.example".to_owned()].into());
+    });
+    let mut dev = Dev::start(&person, &["--dir", "c"]);
+    dev.event("ready");
+    // What r0 or another replica says to a page of this origin that asks for leave.
+    let leave = |i: u16, origin: &str| {
+        let address = format!("127.0.0.1:{}", base + i);
+        let mut socket = TcpStream::connect(&address).unwrap();
+        let request = format!(
+            "OPTIONS /kv/a HTTP/1.1\r\nHost: {address}\r\nOrigin: {origin}\r\n\
+             Access-Control-Request-Method: PUT\r\nConnection: close\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let lines = answer.to_ascii_lowercase();
+        let mut lines = lines.lines().map(str::to_owned);
+        lines.find_map(|line| Some(line.strip_prefix("access-control-allow-origin: ")?.to_owned()))
+    };
+    assert_eq!(leave(0, "https://app.example").as_deref(), Some("https://app.example"));
+    assert_eq!(leave(0, "https://other.example"), None);
+    assert_eq!(leave(1, "https://other.example").as_deref(), Some("*"));
+    assert_eq!(dev.stop(), Some(0));
+}
+
+#[test]
 fn a_gateway_serves_tls_by_the_operators_certificate_and_takes_up_a_new_one() {
     let (person, base) = initialised();
     edit(&person, use_certificate);
@@ -120,5 +171,60 @@ fn a_gateway_serves_tls_by_the_operators_certificate_and_takes_up_a_new_one() {
     assert_eq!(shown(address).0, "one");
     renew("two");
     wait_for("the new certificate to be shown", || shown(address).0 == "two");
+    assert_eq!(dev.stop(), Some(0));
+}
+
+#[test]
+fn clients_reach_a_gateway_by_tls_where_they_believe_who_issued_its_certificate() {
+    let (person, base) = initialised();
+    edit(&person, use_certificate);
+    fs::copy(fixture("one.pem"), person.path("c/r0/cert.pem")).unwrap();
+    fs::copy(fixture("one.key.pem"), person.path("c/r0/cert.key.pem")).unwrap();
+    let mut dev = Dev::start(&person, &["--dir", "c"]);
+    dev.event("ready");
+    let by_tls = format!("https://localhost:{base}");
+    let plain = format!("http://127.0.0.1:{}", base + 1);
+    let url = format!("{by_tls}/kv/tea");
+    let (one, two) = (fixture("one.pem"), fixture("two.pem"));
+    let (one, two) = (one.to_str().unwrap(), two.to_str().unwrap());
+    let curl = |more: &[&str]| person.run(&[&["curl", &url], more].concat());
+    let run = curl(&["--cacert", one, "-X", "PUT", "-d", "hot"]).exits(0);
+    assert!(run.stderr.contains("verified: 3 of 4 replicas"), "{run:?}");
+    for version in [&[][..], &["--http2"]] {
+        assert_eq!(curl(&[&["--cacert", one], version].concat()).exits(0).stdout, "hot");
+    }
+    let environment = [("SSL_CERT_FILE", one)];
+    assert_eq!(person.run_with(&["curl", &url], &environment, b"").exits(0).stdout, "hot");
+
+    // Who issued it is not believed, the URL names another host, or nobody could be believed.
+    let run = curl(&["--cacert", two]).fails(1, "tls-untrusted");
+    assert!(run.stderr.contains("--cacert"), "{run:?}");
+    let elsewhere = format!("https://127.0.0.2:{base}/kv/tea");
+    if person.run(&["curl", "--cacert", one, &elsewhere]).stderr.contains("connect") {
+        eprintln!("left out: another address of this machine");
+    } else {
+        person.run(&["curl", "--cacert", one, &elsewhere]).fails(1, "tls-untrusted");
+    }
+    curl(&["--cacert", "nowhere.pem"]).fails(1, "tls-authorities");
+    let empty = person.write("empty.pem", "nothing");
+    curl(&["--cacert", &empty]).fails(1, "tls-authorities");
+    // The proof convinces, whichever way it came.
+    let run = curl(&["--policy", "c/policy.txt", "--cacert", two, "--also", &plain]).exits(0);
+    assert_eq!(run.stdout, "hot");
+    assert!(run.stderr.contains("tls-untrusted"), "{run:?}");
+    let no_tls = plain.replace("http:", "https:");
+    person.run(&["curl", "--cacert", one, &no_tls]).fails(1, "tls-handshake");
+
+    let given = ["--policy", "c/policy.txt", "--cacert", one];
+    let bench = ["bench", "--verify", "--target", &by_tls, "--connections", "2"];
+    let short = ["--warm-up", "0s", "--duration", "300ms"];
+    person.run(&[&bench[..], &short, &given].concat()).exits(0);
+    let run = person.run(&[&bench[..], &short, &given[..2]].concat()).fails(1, "bench-no-answers");
+    assert!(run.stdout.contains("tls-"), "{run:?}");
+    let run = person.run(&["proxy", "--policy", "c/policy.txt", "--cacert", &empty, &by_tls]);
+    run.fails(1, "tls-authorities");
+    let proxy = Proxy::start(&person, &[&given[..], &[&by_tls]].concat());
+    assert_eq!(proxy.get("/kv/tea").body, "hot");
+    person.run(&["audit", "--cacert", one, &by_tls]).exits(0);
     assert_eq!(dev.stop(), Some(0));
 }

@@ -92,6 +92,7 @@ async fn the_page_for_people_runs_no_script_but_its_own() {
         ("/style.css", "text/css; charset=utf-8"),
         ("/icon.svg", "image/svg+xml"),
         ("/page.mjs", "text/javascript; charset=utf-8"),
+        ("/standing.mjs", "text/javascript; charset=utf-8"),
         ("/checker.mjs", "text/javascript; charset=utf-8"),
         ("/verify.mjs", "text/javascript; charset=utf-8"),
     ] {

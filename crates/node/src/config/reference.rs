@@ -48,6 +48,7 @@ fn sections() -> Vec<Section> {
     const MEMBER: &str = include_str!("../member.rs");
     const LIMITS: &str = include_str!("../../../gateway/src/limits.rs");
     let root = "engine = \"pbft\"\nservice = \"kv\"\ndevelopment = false\naliases = []\n\
+                cors_origins = [\"*\"]\n\
                 keys = \"keys\"\ndata = \"data\"\n";
     let none = toml::Table::new;
     let section = |source, name, table, defaults| Section { source, name, table, defaults };

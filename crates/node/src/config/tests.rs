@@ -48,6 +48,11 @@ fn with(path: &str, new: impl Into<toml::Value>) -> toml::Table {
     }
 }
 
+/// The table with this second web origin.
+fn origins(second: &str) -> toml::Table {
+    with("cors_origins", vec!["https://app.example:8443".to_owned(), second.to_owned()])
+}
+
 /// The table with a service that runs outside, and one value of its copy's.
 fn outside(field: &str, new: impl Into<toml::Value>) -> toml::Table {
     let mut table = with(&format!("copy.{field}"), new);
@@ -116,6 +121,11 @@ fn each_mistake_has_its_code() {
         ("config-value", with("members.1.tls", key(1).to_uppercase()), "members[1].tls"),
         ("config-value", with("members.1.address", "10.0.0.1"), "members[1].address"),
         ("config-value", with("members.1.address", "a:b:1"), "members[1].address"),
+        ("config-value", origins("https://a.example/"), "cors_origins[1]"),
+        ("config-value", origins("a.example"), "cors_origins[1]"),
+        ("config-value", origins("https://A.example"), "cors_origins[1]"),
+        ("config-value", origins("https://a.example:443"), "cors_origins[1]"),
+        ("config-value", origins("https://a@a.example"), "cors_origins[1]"),
         ("config-value", with("members.1.gateway", "10.0.0.1:80"), "members[1].gateway"),
         ("config-value", with("members.1.gateway", "http://a/b"), "members[1].gateway"),
         ("config-value", with("members.1.name", "a b"), "members[1].name"),

@@ -3,7 +3,7 @@
 use super::{Finding, Stop, folder::Folder};
 use crate::{command::status, failure::Failure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use quorate_client::{Client, Endpoint, Options};
+use quorate_client::{Authorities, Client, Endpoint, Options};
 use quorate_ledger::{TileKind, TilePath};
 use quorate_proof::{Checkpoint, Policy, Strict, Witnessed, verify_checkpoint};
 use quorate_types::{
@@ -47,8 +47,9 @@ impl Exchanges {
 
 impl Source {
     /// A gateway.
-    pub(super) fn gateway(endpoint: Endpoint, policy: &Policy) -> Self {
-        let options = Options { answer_bytes_max: 64 << 20, ..Options::default() };
+    pub(super) fn gateway(endpoint: Endpoint, policy: &Policy, authorities: Authorities) -> Self {
+        let answer_bytes_max = 64 << 20;
+        let options = Options { answer_bytes_max, authorities, ..Options::default() };
         let client = Client::new(Arc::new(policy.clone()), vec![endpoint.clone()], options);
         Self::Gateway(Box::new(Gateway { client, endpoint, withheld: None }))
     }

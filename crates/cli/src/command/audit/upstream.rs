@@ -1,7 +1,7 @@
 //! A fresh copy of a service that runs outside, which executes what the log holds again.
 
 use super::{Finding, Stop};
-use crate::{command::curl::parse_url, failure::Failure};
+use crate::{command::curl::parse_copy, failure::Failure};
 use quorate_node::{
     Config,
     host::{OwnCopy, Rules},
@@ -27,7 +27,7 @@ impl Upstream {
     /// The copy at a URL, which nobody called yet. A replica's configuration tells how its cluster
     /// reads answers.
     pub(super) fn new(url: &str, config: Option<&Path>, policy: &Policy) -> Result<Self, Failure> {
-        let asked = parse_url(url)?;
+        let asked = parse_copy(url)?;
         if asked.path != "/" || asked.query != "?" {
             let message = format!("`{url}` names more than a host and a port");
             return Err(Failure::usage("audit-upstream", message));
@@ -65,7 +65,7 @@ impl Upstream {
             if let Some(covers) = response.field("quorate-covers") {
                 self.rules.coverage = Coverage::parse(covers).unwrap_or_default();
             }
-            let at = parse_url(&self.url)?.endpoint;
+            let at = parse_copy(&self.url)?.endpoint;
             self.copy = Some(OwnCopy::new(at, self.rules.clone()));
         }
         let Some(copy) = &mut self.copy else { return Ok(()) };

@@ -9,14 +9,13 @@ use http::HeaderValue;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use quorate_client::Endpoint;
+use quorate_client::{Authorities, Endpoint};
 use quorate_proof::ReceivedResponse;
 use std::{
     cell::Cell,
     rc::Rc,
     time::{Duration, Instant},
 };
-use tokio::net::TcpStream;
 
 /// When requests are due, for all connections together.
 pub(super) struct Pace {
@@ -76,7 +75,8 @@ impl Pace {
 /// A connection to one gateway, made anew when it breaks.
 pub(super) struct Connection {
     place: usize,
-    address: String,
+    endpoint: Endpoint,
+    authorities: Authorities,
     host: HeaderValue,
     load: Rc<Load>,
     timeout: Duration,
@@ -117,13 +117,14 @@ impl Connection {
     /// A connection to the target at this place of the list.
     pub(super) fn new(
         place: usize,
-        endpoint: &Endpoint,
+        endpoint: Endpoint,
+        authorities: Authorities,
         load: Rc<Load>,
         timeout: Duration,
         judge: Judge,
     ) -> Self {
-        let (address, host) = (endpoint.address(), host(endpoint));
-        Self { place, address, host, load, timeout, judge, sender: None }
+        let host = host(&endpoint);
+        Self { place, endpoint, authorities, host, load, timeout, judge, sender: None }
     }
 
     /// Sends requests until the pace ends, and gives what was measured.
@@ -139,7 +140,10 @@ impl Connection {
                     Outcome::Failed("timed-out".to_owned())
                 }
             };
-            let refused = matches!(&outcome, Outcome::Failed(code) if code == "connect");
+            let refused = match &outcome {
+                Outcome::Failed(code) => code == "connect" || code.starts_with("tls-"),
+                _ => false,
+            };
             if pace.counts(due) {
                 measured.note(outcome, due.elapsed());
             }
@@ -155,7 +159,7 @@ impl Connection {
             Some(sender) if !sender.is_closed() => sender,
             _ => match self.connect().await {
                 Ok(sender) => sender,
-                Err(()) => return Outcome::Failed("connect".to_owned()),
+                Err(code) => return Outcome::Failed(code.to_owned()),
             },
         };
         if sender.ready().await.is_err() {
@@ -191,10 +195,10 @@ impl Connection {
         Outcome::Answered(status)
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ()> {
-        let stream = TcpStream::connect(&self.address).await.map_err(|_| ())?;
-        let _ = stream.set_nodelay(true);
-        let (sender, driver) = handshake(TokioIo::new(stream)).await.map_err(|_| ())?;
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, &'static str> {
+        let stream = quorate_client::connect(&self.endpoint, &self.authorities).await;
+        let stream = stream.map_err(|error| error.code())?;
+        let (sender, driver) = handshake(TokioIo::new(stream)).await.map_err(|_| "connect")?;
         tokio::task::spawn_local(async move {
             // A broken connection shows at its requests.
             let _ = driver.await;

@@ -29,6 +29,8 @@ pub(super) enum Cause {
     Address,
     /// The copy's folder or name.
     Surroundings,
+    /// A cookie in which a time or a random number is signed or sealed.
+    Session,
     /// None of these.
     Unknown,
 }
@@ -69,6 +71,10 @@ impl Cause {
             }
             Self::Surroundings => {
                 "the copy's folder or its machine's name: leave it out of the answer"
+            }
+            Self::Session => {
+                "a session or a lifetime in a cookie: see \"Cookies and sessions\" in \
+                 docs/determinism.md"
             }
             Self::Unknown => {
                 "something that differs from process to process: see docs/determinism.md"

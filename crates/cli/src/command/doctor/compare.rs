@@ -121,6 +121,7 @@ fn compare_fields(a: &Response, b: &Response, ports: [u16; 2], out: &mut Vec<Dif
         }
         let text = |values: Option<&Vec<String>>| values.map(|values| values.join(" | "));
         let cause = match (text(a), text(b)) {
+            _ if name == "set-cookie" => Cause::Session,
             (Some(a), Some(b)) => Cause::of_texts(&a, &b, ports),
             _ => Cause::Unknown,
         };
@@ -310,6 +311,9 @@ mod tests {
         assert_eq!(places(&a, &Err("timed out".to_owned()))[0].1, Cause::Silence);
         let silent: Said = Err("timed out".to_owned());
         assert_eq!(places(&silent, &silent)[0].0, "the answer");
+        let cookie = |value| Ok(Response::new(200).with_field("set-cookie", value));
+        let expected = [("set-cookie".to_owned(), Cause::Session)];
+        assert_eq!(places(&cookie("s=1"), &cookie("s=2")), expected);
         let (a, b) = (plain(200, "x\ny", "\"1\""), plain(200, "y\nx", "\"1\""));
         assert_eq!(places(&a, &b)[0].1, Cause::Order);
     }

@@ -2,7 +2,7 @@
 
 use super::{cause::NAMES, compare::Said};
 use crate::{
-    command::{curl::parse_url, dev::fresh_folder},
+    command::{curl::parse_copy, dev::fresh_folder},
     failure::Failure,
 };
 use quorate_client::Endpoint;
@@ -105,7 +105,7 @@ impl Surroundings {
         service: &Service,
         number: usize,
         within: Duration,
-        call_timeout: Duration,
+        rules: &Rules,
     ) -> Result<Copy, Failure> {
         if number > 0 {
             tokio::time::sleep_until(self.begun + LATER).await;
@@ -113,7 +113,7 @@ impl Surroundings {
         let (at, program) = match service {
             Service::Running(pattern) => {
                 let url = pattern.replace("{i}", &number.to_string());
-                let url = parse_url(&url)?;
+                let url = parse_copy(&url)?;
                 if url.path != "/" || url.query != "?" {
                     let message = format!("`{pattern}` names more than a host and a port");
                     return Err(Failure::usage("doctor-service", message));
@@ -130,7 +130,7 @@ impl Surroundings {
         };
         let port = at.address().rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0);
         let mut copy =
-            Copy { own: OwnCopy::new(at.clone(), rules(call_timeout)), port, _program: program };
+            Copy { own: OwnCopy::new(at.clone(), rules.clone()), port, _program: program };
         copy.wait(&at, within).await?;
         Ok(copy)
     }
@@ -244,15 +244,15 @@ impl Drop for Program {
     }
 }
 
-/// How a replica calls its copy, with nothing repaired.
-fn rules(call_timeout: Duration) -> Rules {
+/// How a replica calls its copy where nothing is configured: with nothing repaired.
+pub(super) fn plain_rules() -> Rules {
     Rules {
         authority: "doctor.localhost".to_owned(),
         coverage: Coverage::default(),
         volatile: Vec::new(),
         canonical_json: false,
         body_max: BODY_BYTES_MAX,
-        call_timeout,
+        call_timeout: Duration::from_secs(2),
         own_paths: Vec::new(),
     }
 }

@@ -34,14 +34,14 @@ fn get() -> String {
 }
 
 /// The requests of a file, in its order.
-pub(super) fn read(path: &Path) -> Result<Vec<Request>, Failure> {
+pub(super) fn read(path: &Path, coverage: &Coverage) -> Result<Vec<Request>, Failure> {
     let length = fs::metadata(path).map_err(|error| Failure::file(path, &error))?.len();
     if length > FILE_BYTES_MAX {
         let message = format!("{}: longer than {FILE_BYTES_MAX} bytes", path.display());
         return Err(Failure::usage("replay-malformed", message));
     }
     let text = fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
-    let requests = parse(&text).map_err(|reason| {
+    let requests = parse(&text, coverage).map_err(|reason| {
         Failure::usage("replay-malformed", format!("{}: {reason}", path.display()))
             .hint("a line is {\"method\": \"POST\", \"path\": \"/orders\", \"body\": {..}}")
     })?;
@@ -81,10 +81,11 @@ pub(super) fn probes() -> Vec<Request> {
         line("POST", "/nothing/is/here", Some(Value::Object(serde_json::Map::new()))),
         line("GET", "/", None),
     ];
-    lines.into_iter().map(request).collect()
+    let coverage = Coverage::default();
+    lines.into_iter().map(|line| request(line, &coverage)).collect()
 }
 
-fn parse(text: &str) -> Result<Vec<Request>, String> {
+fn parse(text: &str, coverage: &Coverage) -> Result<Vec<Request>, String> {
     let mut requests = Vec::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let number = number + 1;
@@ -96,13 +97,13 @@ fn parse(text: &str) -> Result<Vec<Request>, String> {
         if !line.path.starts_with('/') {
             return Err(format!("line {number}: the path does not begin with a slash"));
         }
-        requests.push(request(line));
+        requests.push(request(line, coverage));
     }
     Ok(requests)
 }
 
 /// The request as a gateway orders it: fields that no exchange covers do not reach a service.
-fn request(line: Line) -> Request {
+fn request(line: Line, coverage: &Coverage) -> Request {
     let (path, query) = line.path.split_once('?').unwrap_or((&line.path, ""));
     let mut given: BTreeMap<String, String> = line
         .headers
@@ -117,8 +118,7 @@ fn request(line: Line) -> Request {
             value.to_string().into()
         }
     };
-    let fields =
-        Coverage::default().request_fields().filter_map(|name| given.remove_entry(name)).collect();
+    let fields = coverage.request_fields().filter_map(|name| given.remove_entry(name)).collect();
     Request {
         method: line.method,
         path: path.to_owned(),
@@ -139,7 +139,9 @@ mod tests {
         let text = "\n{\"path\":\"/a?b=1\",\"headers\":{\"ACCEPT\":\" x/y \",\"X-Own\":\"1\"}}\n\
                     {\"method\":\"POST\",\"path\":\"/\",\"body\":{\"n\":1}}\n\
                     {\"method\":\"PUT\",\"path\":\"/\",\"body\":\"text\"}\n";
-        let requests = parse(text).unwrap();
+        let own = Coverage { request: vec!["x-own".to_owned()], response: Vec::new() };
+        assert!(parse(text, &own).unwrap()[0].fields.contains(&("x-own".into(), "1".into())));
+        let requests = parse(text, &Coverage::default()).unwrap();
         assert_eq!(requests.len(), 3);
         assert_eq!(requests[0].method, "GET");
         assert_eq!((requests[0].path.as_str(), requests[0].query.as_str()), ("/a", "?b=1"));
@@ -155,7 +157,8 @@ mod tests {
         for wrong in
             ["{\"path\":\"/\",\"more\":1}", "{\"method\":\"GET\"}", "GET /", "{\"path\":\"x\"}"]
         {
-            let reason = parse(&format!("{{\"path\":\"/\"}}\n{wrong}")).unwrap_err();
+            let text = format!("{{\"path\":\"/\"}}\n{wrong}");
+            let reason = parse(&text, &Coverage::default()).unwrap_err();
             assert!(reason.starts_with("line 2: "), "{reason}");
         }
     }

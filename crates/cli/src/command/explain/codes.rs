@@ -406,8 +406,31 @@ pub(super) const ALL: &[(&str, &str)] = &[
     // The client's way to a gateway.
     (
         "url-scheme",
-        "Only http:// URLs are served. It is the proof, and not the channel, that makes \
-         an answer sound; for secrecy put a TLS proxy next to the client.",
+        "A gateway has an http:// or an https:// URL, and a copy of a service an http:// one, \
+         since it listens for its own replica alone.",
+    ),
+    (
+        "doctor-config",
+        "The configuration that --config names is of a service that runs inside the replicas, so that \
+         it says nothing about copies.",
+    ),
+    (
+        "tls-authorities",
+        "A gateway is to be reached by TLS, and there is no file of certificate authorities that \
+         are believed, or none in it can be read. Name one by --cacert or $SSL_CERT_FILE, or \
+         install the system's (ca-certificates).",
+    ),
+    (
+        "tls-untrusted",
+        "The gateway's certificate is expired, names other hosts than the URL, or comes from an \
+         authority that is not believed. Nothing was sent. For an authority of your own there is \
+         --cacert. An answer would have been checked by its proof all the same: TLS keeps requests \
+         from other eyes.",
+    ),
+    (
+        "tls-handshake",
+        "No TLS connection to the gateway came about: it speaks plain HTTP there, or another version \
+         of TLS, or broke off. Nothing was sent.",
     ),
     ("url-authority", "The URL names no host, or a user, or a port that is none."),
     (

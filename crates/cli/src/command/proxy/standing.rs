@@ -27,7 +27,7 @@ pub(super) enum Outcome {
     Refused,
     /// By silence, or by a connection that broke.
     Silent,
-    /// Before it began: nobody took the connection.
+    /// Before it began: nobody took the connection, or nobody whose certificate is believed.
     Unreachable,
 }
 
@@ -39,7 +39,12 @@ impl Outcome {
     pub(super) fn of(error: &SendError) -> Option<Self> {
         match error {
             SendError::Unsendable(_) | SendError::Transport(TransportError::Unwritable(_)) => None,
-            SendError::Transport(TransportError::Connect(_)) => Some(Self::Unreachable),
+            SendError::Transport(
+                TransportError::Connect(_)
+                | TransportError::Authorities(_)
+                | TransportError::Untrusted(_)
+                | TransportError::Handshake(_),
+            ) => Some(Self::Unreachable),
             SendError::Transport(_) => Some(Self::Silent),
             SendError::Refused(_) => Some(Self::Refused),
             SendError::NotVerified(_) => Some(Self::Unverified),
