@@ -45,6 +45,26 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "config-policy",
         "The members' public keys make no valid policy, most likely because one of them is weak.",
     ),
+    (
+        "config-policy-differs",
+        "The configuration makes another policy than the one that the replica was made for, which \
+         `policy` names and whose hash is entry 0 of the log. Name, members, keys and what \
+         `[copy]` says of answers are fixed by it: put back what was changed.",
+    ),
+    (
+        "config-answers-differ",
+        "What `[copy]` says of answers (canonical_json, volatile_fields, request_fields, \
+         response_fields) is not what the policy says. All members share it, and clients know it \
+         by the policy that they pin, so it cannot be changed in one place: put into `[copy]` what \
+         the message gives as the policy's. A new cluster gets other rules by the options of \
+         `quorate init`.",
+    ),
+    (
+        "policy-answers",
+        "A line of the policy begins with `# quorate-answers/` and is none of the rules about \
+         answers that this build knows, stands twice, or names a field that it cannot be about. \
+         docs/proof.md lists them.",
+    ),
     ("init-exists", "`quorate init` never overwrites. Name another folder, or move the old one."),
     (
         "init-ports",

@@ -3,7 +3,7 @@
 
 use crate::{
     binary::{Person, Run},
-    running::{Dev, free_ports, gateway, pid, wait_for},
+    running::{Dev, copy_listeners, free_ports, gateway, pid, wait_for},
 };
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
@@ -11,10 +11,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU16, Ordering},
-    },
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
@@ -50,15 +47,8 @@ struct Copies {
 
 impl Copies {
     fn start() -> Self {
-        static NEXT: AtomicU16 = AtomicU16::new(0);
-        loop {
-            let process = u16::try_from(std::process::id() % 100).unwrap();
-            let tens = 3_500 + process * 20 + NEXT.fetch_add(1, Ordering::Relaxed) % 20;
-            let bind = |i| TcpListener::bind(("127.0.0.1", tens * 10 + i));
-            let Ok(listeners) = (0..4).map(bind).collect::<Result<Vec<_>, _>>() else { continue };
-            let service = format!("http://127.0.0.1:{tens}{{i}}");
-            return Self { service, all: listeners.into_iter().map(Copy::start).collect() };
-        }
+        let (service, listeners) = copy_listeners(4);
+        Self { service, all: listeners.into_iter().map(Copy::start).collect() }
     }
 
     fn set(&self, i: usize, manner: Manner) {

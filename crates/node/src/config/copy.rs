@@ -1,14 +1,13 @@
 //! The service as an HTTP program of which a copy runs beside each replica.
 
 use super::{ConfigError, ConfigFile, value};
-use crate::host::Reset;
+use crate::{answers::AnswerRules, host::Reset};
 use quorate_client::{Endpoint, Url};
-use quorate_proof::Coverage;
 use quorate_service::Elsewhere;
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Duration};
 
-/// The most further fields on each side, and the most arguments of a command.
+/// The most arguments of a command.
 const LIST_MAX: usize = 32;
 
 /// The copy of the service beside this replica, where `service` is a URL.
@@ -28,20 +27,20 @@ pub struct CopyTable {
     /// this file; instead of `reset_url`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reset_command: Vec<String>,
-    /// Further request fields, in lower case, that the copies see and proofs cover. The same at all
-    /// members.
+    /// Further request fields, in lower case, that the copies see and proofs cover.
+    /// As the policy says.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub request_fields: Vec<String>,
-    /// Further response fields, in lower case, that clients see and proofs cover. The same at all
-    /// members.
+    /// Further response fields, in lower case, that clients see and proofs cover.
+    /// As the policy says.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub response_fields: Vec<String>,
-    /// Response fields that the copies give different values, and that are dropped for it. The same
-    /// at all members.
+    /// Response fields that the copies give different values, and that are dropped for it.
+    /// As the policy says.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volatile_fields: Vec<String>,
     /// Whether JSON contents are put into one spelling, so that copies may order the members of
-    /// objects differently. The same at all members.
+    /// objects differently. As the policy says.
     pub canonical_json: bool,
 }
 
@@ -70,6 +69,30 @@ impl Default for CopyTable {
     }
 }
 
+impl CopyTable {
+    /// A table with these rules about answers, and defaults.
+    pub(crate) fn with(answers: &AnswerRules) -> Self {
+        Self {
+            request_fields: answers.request_fields.clone(),
+            response_fields: answers.response_fields.clone(),
+            volatile_fields: answers.volatile_fields.iter().cloned().collect(),
+            canonical_json: answers.canonical_json,
+            ..Self::default()
+        }
+    }
+
+    /// What it says about answers, which all members share by their policy.
+    #[must_use]
+    pub fn answers(&self) -> AnswerRules {
+        AnswerRules {
+            canonical_json: self.canonical_json,
+            volatile_fields: self.volatile_fields.iter().cloned().collect(),
+            request_fields: self.request_fields.clone(),
+            response_fields: self.response_fields.clone(),
+        }
+    }
+}
+
 /// A copy's configuration that was checked.
 #[derive(Clone, Debug)]
 pub(crate) struct CopyPlan {
@@ -77,8 +100,7 @@ pub(crate) struct CopyPlan {
     pub(crate) reset: Option<Reset>,
     pub(crate) call_timeout: Duration,
     pub(crate) service: Elsewhere,
-    pub(crate) volatile: Vec<String>,
-    pub(crate) canonical_json: bool,
+    pub(crate) answers: AnswerRules,
     /// Paths of the copy that are this replica's own.
     pub(crate) own_paths: Vec<String>,
 }
@@ -98,7 +120,8 @@ pub(super) fn plan(file: &ConfigFile, folder: &Path) -> Result<Option<CopyPlan>,
         return if is_default { Ok(None) } else { Err(value("service", &file.service, reason)) };
     }
     let at = endpoint(&file.service)?;
-    check_fields(table)?;
+    let answers = table.answers();
+    answers.check()?;
     let reset = reset(table, folder)?;
     let own_paths = match &reset {
         Some(Reset::Url(url)) if url.endpoint == at => vec![url.path.clone()],
@@ -109,11 +132,10 @@ pub(super) fn plan(file: &ConfigFile, folder: &Path) -> Result<Option<CopyPlan>,
         reset,
         call_timeout: Duration::from_millis(table.call_timeout_ms),
         service: Elsewhere {
-            request_fields: table.request_fields.clone(),
-            response_fields: table.response_fields.clone(),
+            request_fields: answers.request_fields.clone(),
+            response_fields: answers.response_fields.clone(),
         },
-        volatile: table.volatile_fields.clone(),
-        canonical_json: table.canonical_json,
+        answers,
         own_paths,
     }))
 }
@@ -126,29 +148,6 @@ fn endpoint(service: &str) -> Result<Endpoint, ConfigError> {
         .rsplit_once(':')
         .is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0));
     Endpoint::parse(authority).ok().filter(|_| has_port).ok_or_else(wrong)
-}
-
-fn check_fields(table: &CopyTable) -> Result<(), ConfigError> {
-    let (request, response) = (table.request_fields.clone(), table.response_fields.clone());
-    for (field, names) in [("copy.request_fields", &request), ("copy.response_fields", &response)] {
-        if names.len() > LIST_MAX {
-            return Err(value(field, format!("{} names", names.len()), "at most 32"));
-        }
-    }
-    let given = [&request[..], &response].concat().join(", ");
-    let coverage = Coverage { request, response };
-    if coverage.check().is_err() {
-        let reason = "field names in lower case, each once, that are not covered anyway";
-        return Err(value("copy.request_fields, copy.response_fields", given, reason));
-    }
-    for name in &table.volatile_fields {
-        let is_kept = coverage.response_fields().any(|kept| kept == name);
-        if !is_kept || name == "quorate-covers" {
-            let reason = "a response field that is covered otherwise, in lower case";
-            return Err(value("copy.volatile_fields", name, reason));
-        }
-    }
-    Ok(())
 }
 
 fn reset(table: &CopyTable, folder: &Path) -> Result<Option<Reset>, ConfigError> {
