@@ -125,7 +125,8 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "copy-unknown",
         "The replica was started again, and its copy of the service may have executed requests \
          that nobody here remembers: with `restore = \"replay\"` it is reset and executes all of \
-         them again, else it is fenced.",
+         them again, with `restore = \"snapshot\"` those since its state was saved, else it is \
+         fenced.",
     ),
     (
         "copy-differs",
@@ -145,6 +146,24 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "copy-reset-failed",
         "`copy.reset_url` was not answered 2xx, or `copy.reset_command` ended without success, \
          within 30 s. It is tried again, after pauses of up to 30 s.",
+    ),
+    (
+        "copy-load-failed",
+        "`copy.load_url` did not answer the PUT of the copy's saved state with 2xx within 30 s. It \
+         is tried again, after pauses of up to 30 s; a state that the copy refuses, or that three \
+         attempts did not bring in step, is thrown away.",
+    ),
+    (
+        "copy-snapshot-failed",
+        "The copy's state was not saved: `copy.save_url` did not answer a GET with 200 and at most \
+         `copy.snapshot_bytes_max` bytes within 10 s, or the disk did not take it. The snapshot \
+         before stays, and saving is tried again later.",
+    ),
+    (
+        "copy-snapshot-unusable",
+        "The copy's snapshot was damaged on the disk or refused by the copy, or with it the copy \
+         did not answer the log's requests as was agreed. It was thrown away: the copy is reset \
+         and executes all requests again where a reset is configured, else it is fenced.",
     ),
     (
         "copy-busy",

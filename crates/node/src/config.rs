@@ -635,6 +635,8 @@ fn check_bounds(file: &ConfigFile) -> Result<(), ConfigError> {
         ("snapshots.every_bytes", file.snapshots.every_bytes, 64 << 10..=1 << 40),
         ("snapshots.install_lag", file.snapshots.install_lag, 1..=1 << 40),
         ("copy.call_timeout_ms", file.copy.call_timeout_ms, 10..=600_000),
+        ("copy.snapshot_entries", file.copy.snapshot_entries, 1..=1 << 40),
+        ("copy.snapshot_bytes_max", wide(file.copy.snapshot_bytes_max), 1..=1 << 30),
         ("genesis_ms", file.genesis_ms, 1..=1 << 50),
         ("limits.body_bytes_max", wide(limits.body_bytes_max), 0..=4 << 20),
         ("limits.head_bytes_max", wide(limits.head_bytes_max), 1024..=48 << 10),

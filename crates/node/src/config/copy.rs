@@ -1,7 +1,10 @@
 //! The service as an HTTP program of which a copy runs beside each replica.
 
 use super::{ConfigError, ConfigFile, value};
-use crate::{answers::AnswerRules, host::Reset};
+use crate::{
+    answers::AnswerRules,
+    host::{Reset, SavePlan},
+};
 use quorate_client::{Endpoint, Url};
 use quorate_service::Elsewhere;
 use serde::{Deserialize, Serialize};
@@ -17,7 +20,8 @@ pub struct CopyTable {
     /// Milliseconds that the copy has for one request; after them it gave no answer.
     pub call_timeout_ms: u64,
     /// What becomes of a copy of which it is not known what it holds. `fence`: this replica goes on
-    /// without it, and says so. `replay`: it is reset, and executes all requests again.
+    /// without it, and says so. `replay`: it is reset, and executes all requests again. `snapshot`:
+    /// a state of its own that was saved is put back, and it executes the requests since.
     pub restore: Restore,
     /// `http://HOST:PORT/PATH` that a POST puts the copy back to its beginning at. No client's
     /// request reaches a path of the service that stands here.
@@ -27,6 +31,18 @@ pub struct CopyTable {
     /// this file; instead of `reset_url`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reset_command: Vec<String>,
+    /// `http://HOST:PORT/PATH` that a GET fetches the copy's state from, with `snapshot`. No
+    /// client's request reaches a path of the service that stands here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub save_url: Option<String>,
+    /// `http://HOST:PORT/PATH` that a PUT of such a state brings the copy back to it at. No
+    /// client's request reaches a path of the service that stands here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_url: Option<String>,
+    /// After how many entries of the log the copy's state is saved again.
+    pub snapshot_entries: u64,
+    /// The most bytes of a state that is saved.
+    pub snapshot_bytes_max: usize,
     /// Further request fields, in lower case, that the copies see and proofs cover.
     /// As the policy says.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -52,6 +68,8 @@ pub enum Restore {
     Fence,
     /// It is reset, and executes all requests again.
     Replay,
+    /// Its saved state is put back, and it executes the requests since.
+    Snapshot,
 }
 
 impl Default for CopyTable {
@@ -61,6 +79,10 @@ impl Default for CopyTable {
             restore: Restore::Fence,
             reset_url: None,
             reset_command: Vec::new(),
+            save_url: None,
+            load_url: None,
+            snapshot_entries: 1_000,
+            snapshot_bytes_max: 64 << 20,
             request_fields: Vec::new(),
             response_fields: Vec::new(),
             volatile_fields: Vec::new(),
@@ -98,6 +120,7 @@ impl CopyTable {
 pub(crate) struct CopyPlan {
     pub(crate) at: Endpoint,
     pub(crate) reset: Option<Reset>,
+    pub(crate) saves: Option<SavePlan>,
     pub(crate) call_timeout: Duration,
     pub(crate) service: Elsewhere,
     pub(crate) answers: AnswerRules,
@@ -123,13 +146,17 @@ pub(super) fn plan(file: &ConfigFile, folder: &Path) -> Result<Option<CopyPlan>,
     let answers = table.answers();
     answers.check()?;
     let reset = reset(table, folder)?;
-    let own_paths = match &reset {
-        Some(Reset::Url(url)) if url.endpoint == at => vec![url.path.clone()],
-        _ => Vec::new(),
+    let saves = saves(table)?;
+    let reset_url = match &reset {
+        Some(Reset::Url(url)) => Some(url),
+        _ => None,
     };
+    let own = reset_url.into_iter().chain(saves.iter().flat_map(|it| [&it.save, &it.load]));
+    let own_paths = own.filter(|url| url.endpoint == at).map(|url| url.path.clone()).collect();
     Ok(Some(CopyPlan {
         at,
         reset,
+        saves,
         call_timeout: Duration::from_millis(table.call_timeout_ms),
         service: Elsewhere {
             request_fields: answers.request_fields.clone(),
@@ -152,14 +179,7 @@ fn endpoint(service: &str) -> Result<Endpoint, ConfigError> {
 
 fn reset(table: &CopyTable, folder: &Path) -> Result<Option<Reset>, ConfigError> {
     let command = &table.reset_command;
-    let url = match &table.reset_url {
-        None => None,
-        Some(text) => {
-            let url = Url::parse(text).ok().filter(|_| text.starts_with("http://"));
-            let reason = "http://HOST:PORT/PATH";
-            Some(url.ok_or_else(|| value("copy.reset_url", text, reason))?)
-        }
-    };
+    let url = url("copy.reset_url", table.reset_url.as_ref())?;
     if command.len() > LIST_MAX || command.first().is_some_and(String::is_empty) {
         let reason = "a program and at most 31 arguments";
         return Err(value("copy.reset_command", command.join(" "), reason));
@@ -170,13 +190,44 @@ fn reset(table: &CopyTable, folder: &Path) -> Result<Option<Reset>, ConfigError>
             let reason = "nothing is reset with it; `replay` takes reset_url or reset_command";
             Err(value("copy.restore", "fence", reason))
         }
-        (Restore::Replay, Some(url), true) => Ok(Some(Reset::Url(url))),
-        (Restore::Replay, None, false) => {
+        (Restore::Snapshot, None, true) => Ok(None),
+        (Restore::Replay | Restore::Snapshot, Some(url), true) => Ok(Some(Reset::Url(url))),
+        (Restore::Replay | Restore::Snapshot, None, false) => {
             Ok(Some(Reset::Command { argv: command.clone(), folder: folder.to_owned() }))
         }
         (Restore::Replay, ..) => {
             let reason = "exactly one of reset_url and reset_command goes with it";
             Err(value("copy.restore", "replay", reason))
+        }
+        (Restore::Snapshot, Some(_), false) => {
+            let reason = "at most one of reset_url and reset_command goes with it";
+            Err(value("copy.restore", "snapshot", reason))
+        }
+    }
+}
+
+fn url(field: &str, text: Option<&String>) -> Result<Option<Url>, ConfigError> {
+    let Some(text) = text else { return Ok(None) };
+    let url = Url::parse(text).ok().filter(|_| text.starts_with("http://"));
+    Ok(Some(url.ok_or_else(|| value(field, text, "http://HOST:PORT/PATH"))?))
+}
+
+fn saves(table: &CopyTable) -> Result<Option<SavePlan>, ConfigError> {
+    let save = url("copy.save_url", table.save_url.as_ref())?;
+    let load = url("copy.load_url", table.load_url.as_ref())?;
+    let (entries, bytes_max) = (table.snapshot_entries, table.snapshot_bytes_max);
+    match (table.restore, save, load) {
+        (Restore::Snapshot, Some(save), Some(load)) => {
+            Ok(Some(SavePlan { save, load, entries, bytes_max }))
+        }
+        (Restore::Snapshot, ..) => {
+            let reason = "save_url and load_url go with it";
+            Err(value("copy.restore", "snapshot", reason))
+        }
+        (_, None, None) => Ok(None),
+        _ => {
+            let reason = "the only one that takes save_url and load_url";
+            Err(value("copy.restore", "snapshot", reason))
         }
     }
 }

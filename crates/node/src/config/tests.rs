@@ -75,6 +75,24 @@ fn a_copy_is_reset_by_one_way_and_its_own_path_is_no_clients() {
 }
 
 #[test]
+fn a_copys_state_is_saved_and_loaded_by_paths_that_are_no_clients() {
+    let mut table = outside("restore", "snapshot");
+    let copy = table["copy"].as_table_mut().unwrap();
+    copy.insert("save_url".to_owned(), "http://127.0.0.1:9000/state".into());
+    copy.insert("load_url".to_owned(), "http://127.0.0.1:9000/state/new".into());
+    let config = load(&table).unwrap();
+    let plan = config.copy().unwrap();
+    assert_eq!(plan.own_paths, ["/state", "/state/new"]);
+    assert_eq!((plan.saves.as_ref().unwrap().entries, &plan.reset), (1000, &None));
+    let copy = table["copy"].as_table_mut().unwrap();
+    copy.insert("reset_url".to_owned(), "http://127.0.0.1:9000/reset".into());
+    assert_eq!(load(&table).unwrap().copy().unwrap().own_paths.len(), 3);
+    let copy = table["copy"].as_table_mut().unwrap();
+    copy.insert("reset_command".to_owned(), vec!["true"].into());
+    assert!(load(&table).unwrap_err().to_string().contains("at most one of"));
+}
+
+#[test]
 fn a_copys_rules_stand_in_the_policy_and_are_fixed_with_it() {
     let mut table = outside("volatile_fields", vec!["etag", "cache-control"]);
     let plain = load(&outside("canonical_json", false)).unwrap();
@@ -182,6 +200,9 @@ fn each_mistake_has_its_code() {
         ("config-value", outside("response_fields", vec!["X-A"]), "lower case"),
         ("config-value", outside("request_fields", vec!["accept"]), "not covered otherwise"),
         ("config-value", outside("volatile_fields", vec!["date"]), "date"),
+        ("config-value", outside("restore", "snapshot"), "save_url and load_url"),
+        ("config-value", outside("save_url", "http://127.0.0.1:9000/save"), "the only one"),
+        ("config-out-of-bounds", outside("snapshot_entries", 0), "snapshot_entries"),
         ("config-syntax", outside("restore", "pray"), "pray"),
         ("config-out-of-bounds", outside("call_timeout_ms", 1), "call_timeout_ms"),
         ("config-not-for-development", with("development", true), "shop.example"),

@@ -13,6 +13,8 @@ use std::sync::{
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+mod snapshots;
+
 const TIME: UnixMillis = UnixMillis(1_763_658_123_456);
 
 /// A log and a host on it.
@@ -79,6 +81,17 @@ fn call(index: u64, path: &str) -> Call {
 impl Scene {
     /// A host of a copy at this address, on a log with genesis and these exchanges.
     fn new(address: &str, reset: Option<Reset>, fresh: bool, past: &[(&str, Response)]) -> Self {
+        Self::with(address, reset, None, fresh, past)
+    }
+
+    /// The same, with snapshots of the copy's state.
+    fn with(
+        address: &str,
+        reset: Option<Reset>,
+        saves: Option<Saves<MemoryDisk>>,
+        fresh: bool,
+        past: &[(&str, Response)],
+    ) -> Self {
         let owner = Owner { chain: chain(), replica: ReplicaId(2) };
         let mut log = Log::open(MemoryDisk::new(), owner).unwrap().log;
         log.append(&[item(0, None)]).unwrap();
@@ -100,6 +113,7 @@ impl Scene {
             copy: OwnCopy::new(Endpoint::parse(address).unwrap(), rules),
             past,
             reset,
+            saves,
             fresh,
             answered: Arc::new(move |slot, answers| {
                 let _ = sender.send((slot, answers));
