@@ -52,7 +52,7 @@ impl Shelf {
 
     /// Waits for these first lines, and no others, after some.
     async fn heard_from(&self, from: usize, lines: &[&str]) {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + SOON;
         while self.fake.lines().len() < from + lines.len() {
             assert!(Instant::now() < deadline, "{:?}", self.fake.lines());
             tokio::time::sleep(Duration::from_millis(5)).await;
