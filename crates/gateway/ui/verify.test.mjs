@@ -44,6 +44,13 @@ test("the worked example is verified", async () => {
   assert.equal(sentence(verdict), "verified: 3 of 4 replicas, entry 5");
 });
 
+test("rules about answers in the policy are comments", async () => {
+  const rules = bytes("# quorate-answers/1 not-covered json-spelling\n# quorate-answers/1 x\n");
+  const whole = example();
+  const verdict = await judge({ ...whole, policy: new Uint8Array([...rules, ...whole.policy]) });
+  assert.equal(verdict, "verified: 3 of 4 replicas, entry 5");
+});
+
 test("objects and a policy that was read before are verified as files are", async () => {
   const { policy, request, response } = example();
   const read = await parsePolicy(text(policy));

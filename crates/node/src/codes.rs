@@ -45,6 +45,26 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "config-policy",
         "The members' public keys make no valid policy, most likely because one of them is weak.",
     ),
+    (
+        "config-policy-differs",
+        "The configuration makes another policy than the one that the replica was made for, which \
+         `policy` names and whose hash is entry 0 of the log. Name, members, keys and what \
+         `[copy]` says of answers are fixed by it: put back what was changed.",
+    ),
+    (
+        "config-answers-differ",
+        "What `[copy]` says of answers (canonical_json, volatile_fields, request_fields, \
+         response_fields) is not what the policy says. All members share it, and clients know it \
+         by the policy that they pin, so it cannot be changed in one place: put into `[copy]` what \
+         the message gives as the policy's. A new cluster gets other rules by the options of \
+         `quorate init`.",
+    ),
+    (
+        "policy-answers",
+        "A line of the policy begins with `# quorate-answers/` and is none of the rules about \
+         answers that this build knows, stands twice, or names a field that it cannot be about. \
+         docs/proof.md lists them.",
+    ),
     ("init-exists", "`quorate init` never overwrites. Name another folder, or move the old one."),
     (
         "init-ports",
@@ -105,7 +125,8 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "copy-unknown",
         "The replica was started again, and its copy of the service may have executed requests \
          that nobody here remembers: with `restore = \"replay\"` it is reset and executes all of \
-         them again, else it is fenced.",
+         them again, with `restore = \"snapshot\"` those since its state was saved, else it is \
+         fenced.",
     ),
     (
         "copy-differs",
@@ -125,6 +146,24 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "copy-reset-failed",
         "`copy.reset_url` was not answered 2xx, or `copy.reset_command` ended without success, \
          within 30 s. It is tried again, after pauses of up to 30 s.",
+    ),
+    (
+        "copy-load-failed",
+        "`copy.load_url` did not answer the PUT of the copy's saved state with 2xx within 30 s. It \
+         is tried again, after pauses of up to 30 s; a state that the copy refuses, or that three \
+         attempts did not bring in step, is thrown away.",
+    ),
+    (
+        "copy-snapshot-failed",
+        "The copy's state was not saved: `copy.save_url` did not answer a GET with 200 and at most \
+         `copy.snapshot_bytes_max` bytes within 10 s, or the disk did not take it. The snapshot \
+         before stays, and saving is tried again later.",
+    ),
+    (
+        "copy-snapshot-unusable",
+        "The copy's snapshot was damaged on the disk or refused by the copy, or with it the copy \
+         did not answer the log's requests as was agreed. It was thrown away: the copy is reset \
+         and executes all requests again where a reset is configured, else it is fenced.",
     ),
     (
         "copy-busy",

@@ -12,14 +12,14 @@ pub use copy::{CopyTable, Restore, is_outside};
 pub(crate) use copy::CopyPlan;
 
 use crate::{
+    answers::{AnswerRules, AnswerRulesError},
     host,
     member::{Member, MemberFile, parse_members},
 };
 use quorate_gateway::{Limits, TlsFiles};
 use quorate_ledger::Owner;
-use quorate_proof::{Coverage, Origin, Policy, flat_policy};
-use quorate_service::Service as _;
-use quorate_types::{Chain, Committee, CommitteeError, FaultModel, ReplicaId};
+use quorate_proof::{Origin, Policy, digest_value, flat_policy, sha256};
+use quorate_types::{Chain, Committee, CommitteeError, Digest, FaultModel, ReplicaId};
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
@@ -70,6 +70,10 @@ pub struct ConfigFile {
     /// is a lost disk.
     #[serde(default = "default_data")]
     pub data: PathBuf,
+    /// The policy that this replica was made for, relative to this file. What `members` and
+    /// `[copy]` make must be this very text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PathBuf>,
     /// Where this replica listens.
     pub listen: Listen,
     /// The gateway's certificate. Without it the gateway speaks plain HTTP, which `quorate start`
@@ -283,6 +287,41 @@ pub enum ConfigError {
     /// The members' keys make no policy.
     #[error("the members make no valid policy: {0}")]
     Policy(String),
+    /// Rules about answers that cannot be kept.
+    #[error("[copy]: {0}")]
+    Answers(AnswerRulesError),
+    /// The policy's rules about answers cannot be read.
+    #[error("the policy {path}: {error}")]
+    PolicyAnswers {
+        /// The policy.
+        path: PathBuf,
+        /// What is wrong in it.
+        error: AnswerRulesError,
+    },
+    /// The rules about answers are not those of the policy.
+    #[error("the policy says of answers: {policy}; [copy] says: {configured}")]
+    AnswersDiffer {
+        /// What the policy says.
+        policy: String,
+        /// What `[copy]` says.
+        configured: String,
+    },
+    /// Members and `[copy]` make another policy than the replica was made for.
+    #[error("{what} is the policy {named}; `name`, `members` and `[copy]` make the policy {made}")]
+    PolicyDiffers {
+        /// Where the policy is named.
+        what: String,
+        /// Its digest.
+        named: String,
+        /// The digest of what the configuration makes.
+        made: String,
+    },
+}
+
+impl From<AnswerRulesError> for ConfigError {
+    fn from(error: AnswerRulesError) -> Self {
+        Self::Answers(error)
+    }
 }
 
 impl ConfigError {
@@ -305,6 +344,10 @@ impl ConfigError {
             Self::UnknownService(_) => "config-unknown-service",
             Self::NotForDevelopment(_) => "config-not-for-development",
             Self::Policy(_) => "config-policy",
+            Self::Answers(_) => "config-value",
+            Self::PolicyAnswers { error, .. } => error.code(),
+            Self::AnswersDiffer { .. } => "config-answers-differ",
+            Self::PolicyDiffers { .. } => "config-policy-differs",
         }
     }
 }
@@ -322,7 +365,54 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
         let path = std::path::absolute(path).map_err(|error| unreadable(&error))?;
         let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-        Self::parse(&text, folder)
+        let config = Self::parse(&text, folder)?;
+        config.check_policy()?;
+        Ok(config)
+    }
+
+    /// Compares the policy that this configuration makes with the one that it names.
+    fn check_policy(&self) -> Result<(), ConfigError> {
+        let Some(name) = &self.file.policy else { return Ok(()) };
+        let path = self.folder.join(name);
+        let text = std::fs::read_to_string(&path).map_err(|error| ConfigError::Unreadable {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        if text == self.policy.text() {
+            return Ok(());
+        }
+        let said = AnswerRules::of_policy(&text)
+            .map_err(|error| ConfigError::PolicyAnswers { path: path.clone(), error })?;
+        let what = path.display().to_string();
+        Err(self.differs(what, &sha256(text.as_bytes()), Some(&said)))
+    }
+
+    /// Compares the policy that this configuration makes with the one that entry 0 of the log
+    /// names. Of that one only the digest is known; a policy without rules about answers is
+    /// recognised by it.
+    pub(crate) fn check_genesis(&self, named: &Digest) -> Result<(), ConfigError> {
+        if *named == self.policy.digest() {
+            return Ok(());
+        }
+        let none = AnswerRules::default();
+        let plain = policy_of(&self.file.name, self.chain, self.committee, &self.members, &none)?;
+        let said = (plain.digest() == *named).then_some(&none);
+        Err(self.differs("what entry 0 of the log names".to_owned(), named, said))
+    }
+
+    fn differs(&self, what: String, named: &Digest, said: Option<&AnswerRules>) -> ConfigError {
+        let configured = self.file.copy.answers();
+        match said.filter(|said| **said != configured) {
+            Some(said) => ConfigError::AnswersDiffer {
+                policy: said.to_string(),
+                configured: configured.to_string(),
+            },
+            None => ConfigError::PolicyDiffers {
+                what,
+                named: digest_value(named),
+                made: digest_value(&self.policy.digest()),
+            },
+        }
     }
 
     /// Checks a text; `folder` is what its paths are relative to.
@@ -369,7 +459,8 @@ impl Config {
         if !committee.contains(ReplicaId(file.replica)) {
             return Err(ConfigError::NotAMember(file.replica));
         }
-        let policy = policy_of(&file.name, chain, committee, &members)?;
+        let answers = file.copy.answers();
+        let policy = policy_of(&file.name, chain, committee, &members, &answers)?;
         Ok(Self { file, folder, chain, committee, members, policy, copy })
     }
 
@@ -425,12 +516,11 @@ impl Config {
     #[must_use]
     pub fn copy_rules(&self) -> Option<host::Rules> {
         let copy = self.copy.as_ref()?;
-        let (request, response) = copy.service.coverage();
         Some(host::Rules {
             authority: self.file.name.clone(),
-            coverage: Coverage { request, response },
-            volatile: copy.volatile.clone(),
-            canonical_json: copy.canonical_json,
+            coverage: copy.answers.coverage(),
+            volatile: copy.answers.volatile_fields.iter().cloned().collect(),
+            canonical_json: copy.answers.canonical_json,
             body_max: self.file.limits.body_bytes_max,
             call_timeout: copy.call_timeout,
             own_paths: copy.own_paths.clone(),
@@ -483,19 +573,20 @@ pub fn is_development_name(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
 
-/// The flat policy of a cluster: a quorum of its members.
+/// The flat policy of a cluster: a quorum of its members, and what they do to answers.
 pub(crate) fn policy_of(
     name: &str,
     chain: Chain,
     committee: Committee,
     members: &[Member],
+    answers: &AnswerRules,
 ) -> Result<Policy, ConfigError> {
     let origin = Origin { name: name.to_owned(), chain, model: committee.model() };
     let keys: Vec<_> = members
         .iter()
         .map(|member| (member.name.clone(), member.keys.cosign, member.keys.log))
         .collect();
-    let text = flat_policy(&origin, &keys, committee.quorum());
+    let text = answers.policy_lines() + &flat_policy(&origin, &keys, committee.quorum());
     Policy::parse(&text).map_err(|error| ConfigError::Policy(error.to_string()))
 }
 
@@ -574,6 +665,8 @@ fn check_bounds(file: &ConfigFile) -> Result<(), ConfigError> {
         ("snapshots.every_bytes", file.snapshots.every_bytes, 64 << 10..=1 << 40),
         ("snapshots.install_lag", file.snapshots.install_lag, 1..=1 << 40),
         ("copy.call_timeout_ms", file.copy.call_timeout_ms, 10..=600_000),
+        ("copy.snapshot_entries", file.copy.snapshot_entries, 1..=1 << 40),
+        ("copy.snapshot_bytes_max", wide(file.copy.snapshot_bytes_max), 1..=1 << 30),
         ("genesis_ms", file.genesis_ms, 1..=1 << 50),
         ("limits.body_bytes_max", wide(limits.body_bytes_max), 0..=4 << 20),
         ("limits.head_bytes_max", wide(limits.head_bytes_max), 1024..=48 << 10),

@@ -1,4 +1,5 @@
-//! The data folder of a replica: `wal/`, `log/` and `snapshots/`, each a [`FileDisk`].
+//! The data folder of a replica: `wal/`, `log/` and `snapshots/`, each a [`FileDisk`]; and `copy/`,
+//! where the copy of the service is saved.
 
 use crate::config::Config;
 use quorate_ledger::{Disk, DiskError, FileDisk, Wal, WalError};
@@ -35,6 +36,14 @@ impl DataFolder {
             probe(disk)?;
         }
         Ok(folder)
+    }
+
+    /// Where snapshots of the copy of the service lie.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub(crate) fn of_copy(path: &Path) -> Result<FileDisk, DiskError> {
+        FileDisk::open(path.join("copy"))
     }
 
     fn at(path: &Path) -> Result<Self, DiskError> {

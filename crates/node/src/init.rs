@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/policy.txt            what clients check answers by; written last
 //! DIR/rK/quorate.toml       the configuration of replica K
+//! DIR/rK/policy.txt         the policy again: what the replica was made for
 //! DIR/rK/keys/              its private keys, mode 0600
 //! DIR/rK/data/              everything else that it keeps
 //! ```
@@ -11,6 +12,7 @@
 //! vote log is made here, and nowhere else, because a replica that finds none has lost its disk.
 
 use crate::{
+    answers::AnswerRules,
     config::{self, Config, ConfigError, ConfigFile, CopyTable, Listen, Ordering, Snapshots},
     data::DataFolder,
     member::MemberFile,
@@ -30,6 +32,9 @@ use std::{
 
 /// Ports of operations listeners and of replica links lie so far above those of gateways.
 pub const PORT_STEP: u16 = 100;
+
+/// The policy's file, in the cluster's folder and in each replica's.
+const POLICY: &str = "policy.txt";
 
 /// What stands for the replica's number in the address of its copy of the service.
 pub const NUMBER: &str = "{i}";
@@ -52,6 +57,8 @@ pub struct Plan {
     pub hosts: Vec<String>,
     /// NAME.
     pub name: String,
+    /// What proofs cover of the answers of a service that runs outside.
+    pub answers: AnswerRules,
 }
 
 /// What was made.
@@ -154,9 +161,10 @@ pub fn init(plan: &Plan) -> Result<Made, InitError> {
         make_folder(&folder(file.replica))?;
         keys.save(&config.keys())?;
         DataFolder::create(config)?;
+        write_new(&folder(file.replica).join(POLICY), config.policy().text())?;
         write_new(&folder(file.replica).join("quorate.toml"), &config_text(file))?;
     }
-    let policy = plan.dir.join("policy.txt");
+    let policy = plan.dir.join(POLICY);
     let text = configs.first().map(|config| config.policy().text()).unwrap_or_default();
     write_new(&policy, text)?;
     let path = |config: &Config| folder(config.me().0).join("quorate.toml");
@@ -181,7 +189,7 @@ fn check(plan: &Plan) -> Result<Vec<String>, InitError> {
         return Err(InitError::OneCopy(plan.service.clone()));
     }
     let parts = (0..plan.replicas).map(|i| plan.dir.join(ReplicaId(i).to_string()));
-    for path in parts.chain([plan.dir.join("policy.txt")]) {
+    for path in parts.chain([plan.dir.join(POLICY)]) {
         if path.symlink_metadata().is_ok() {
             return Err(InitError::Exists(path));
         }
@@ -216,6 +224,7 @@ fn files(
         development,
         aliases: aliases.clone(),
         cors_origins: config::default_cors_origins(),
+        policy: Some(POLICY.into()),
         keys: "keys".into(),
         data: "data".into(),
         listen: listen(plan.port + replica, host),
@@ -226,7 +235,7 @@ fn files(
         },
         snapshots: Snapshots::default(),
         limits: Limits::default(),
-        copy: CopyTable::default(),
+        copy: CopyTable::with(&plan.answers),
         members: members.clone(),
     };
     Ok((0..plan.replicas).zip(hosts).map(|(replica, host)| file(replica, host)).collect())

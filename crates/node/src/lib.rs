@@ -13,6 +13,7 @@
 //! | [`config`], [`member`] | `quorate.toml` |
 //! | [`mod@init`] | what makes a cluster's files |
 //! | [`mod@run`] | one replica, from its configuration to its end |
+//! | [`answers`] | what proofs cover of answers, as the policy says it |
 //! | [`backup`] | what is certified, copied out of a data folder and into a new one |
 //! | `recovery`, `data` | the data folder, and what it held at start |
 //! | `link` | authenticated bytes to and from peers |
@@ -27,6 +28,7 @@
 //! | `fatal` | the end that cannot be masked |
 //! | [`codes`] | every error code of this room, explained |
 
+pub mod answers;
 mod backend;
 pub mod backup;
 mod barrier;
@@ -54,6 +56,7 @@ pub mod run;
 mod snapshots;
 mod standing;
 
+pub use answers::{AnswerRules, AnswerRulesError};
 pub use config::{Config, ConfigError, ConfigFile};
 pub use init::{InitError, Made, Plan, init};
 pub use member::{Member, MemberFile};

@@ -4,6 +4,7 @@ use crate::{config::Config, data::DataFolder, run::RunError};
 use quorate_ledger::{
     FileDisk, Log, LogError, LogReader, Snapshots, Wal, WalRecord, wal::RECORD_BYTES_MAX,
 };
+use quorate_proof::{Entry, EntryKind};
 use quorate_replica::{Record, Recovered, Snapshot};
 use quorate_types::{Digest, Index, LogItem, Wire};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub(crate) fn open<R: Wire>(config: &Config) -> Result<Opened<R>, RunError> {
         warn!(code = "disk-lost", "no vote log: the disk was lost; this replica must rejoin");
     }
     let reader = log.reader();
+    check_genesis(config, &reader)?;
     // A log that was lost, or cut below the snapshot, is fetched again from the others.
     let snapshot = newest_snapshot(&mut snapshots)?.filter(|snapshot| {
         let reached = snapshot.frontier.size() <= reader.size();
@@ -57,6 +59,21 @@ pub(crate) fn open<R: Wire>(config: &Config) -> Result<Opened<R>, RunError> {
     let (records, items) = (recovered.records.len(), recovered.items.len());
     info!(records, items, size = reader.size(), "read the disk");
     Ok(Opened { wal: wal.wal, log, snapshots, recovered })
+}
+
+/// A log that begins with another policy is that of another cluster, or of this one under other
+/// rules: what it holds could not be executed again.
+fn check_genesis(config: &Config, reader: &LogReader<FileDisk>) -> Result<(), RunError> {
+    if reader.size() == 0 {
+        return Ok(());
+    }
+    let first = reader.item(Index(0)).map_err(|error| RunError::new(error.code(), error))?;
+    match first.map(|item| Entry::parse(&item.entry)) {
+        Some(Ok(Entry { kind: EntryKind::Policy(named), .. })) => {
+            config.check_genesis(&named).map_err(|error| RunError::new(error.code(), error))
+        }
+        _ => Err(RunError::new("corrupt-log", "entry 0 of the log names no policy")),
+    }
 }
 
 fn records<R: Wire>(records: Vec<WalRecord>) -> Result<Vec<Record<R>>, RunError> {

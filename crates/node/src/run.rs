@@ -4,12 +4,13 @@ use crate::{
     backend::{self, Node},
     barrier::{Barrier, BarrierFigures},
     config::Config,
+    data::DataFolder,
     driver::{self, Driver},
     edge::PbftEdge,
     evidence::Evidence,
     fatal::{Fatal, Reason},
     faults::Faults,
-    host::{self, Host, OwnCopy, Past},
+    host::{self, Host, OwnCopy, Past, Saves},
     inbox::{Inbox, Notice},
     link::{Links, Peer, tls::Identity},
     outlet::{self, LogWriter, Outlet},
@@ -393,10 +394,16 @@ fn start_host(
     // Genesis alone, and no vote: nobody was ever called.
     let fresh = recovered.log_size <= 1 && recovered.records.is_empty() && !recovered.lost;
     let inbox = Arc::clone(inbox);
+    let saves = copy.saves.clone().map(|plan| -> Result<_, RunError> {
+        let disk = DataFolder::of_copy(&config.data())
+            .map_err(|error| RunError::new(error.code(), error))?;
+        Ok(Saves::new(plan, disk, config.owner(), config.committee().n()))
+    });
     let host = Host::start(host::Parts {
         copy: OwnCopy::new(copy.at.clone(), rules),
         past: Past { reader: reader.clone(), rules: replica_rules },
         reset: copy.reset.clone(),
+        saves: saves.transpose()?,
         fresh,
         answered: Arc::new(move |slot, answers| inbox.notify(Notice::Answered { slot, answers })),
     });

@@ -75,6 +75,10 @@ class WorkedExample(unittest.TestCase):
         self.assertTrue(verdict.fresh)
         self.assertFalse(verdict.development)
 
+    def test_rules_about_answers_in_the_policy_are_comments(self):
+        rules = b"# quorate-answers/1 not-covered json-spelling\n# quorate-answers/1 x\n"
+        self.assertEqual(judge(rules + POLICY), VERIFIED)
+
     def test_every_changed_byte_is_refused_unless_nothing_covers_it(self):
         policy = Policy(POLICY)
         for name, file in ("request", REQUEST), ("response", RESPONSE):

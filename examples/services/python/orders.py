@@ -45,7 +45,19 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         with lock:
-            self.answer(*read(self.path))
+            if self.path == "/internal/state":
+                self.answer(200, orders)
+            else:
+                self.answer(*read(self.path))
+
+    def do_PUT(self):
+        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        with lock:
+            if self.path == "/internal/state":
+                orders[:] = json.loads(content)
+                self.answer(200, {"orders": len(orders)})
+            else:
+                self.answer(404, {"error": "there is no such thing"})
 
     def do_POST(self):
         content = self.rfile.read(int(self.headers.get("Content-Length", 0)))

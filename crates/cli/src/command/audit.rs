@@ -63,7 +63,8 @@ pub(crate) struct Audit {
     /// A fresh copy of a service that runs outside, to execute everything again
     #[arg(long, value_name = "URL", conflicts_with = "service")]
     upstream: Option<String>,
-    /// A replica's quorate.toml, for what its `[copy]` says of how answers are read
+    /// A replica's quorate.toml, where its `[limits]` are not the defaults; what is covered of
+    /// answers stands in the policy
     #[arg(long, value_name = "FILE", requires = "upstream")]
     config: Option<PathBuf>,
     /// A gateway, a replica's data folder, or a backup

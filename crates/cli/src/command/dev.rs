@@ -16,7 +16,7 @@ use crate::{
 };
 use cluster::{Cluster, Event, Replica};
 use quorate_client::{Pins, Url};
-use quorate_node::{Config, Plan, config::is_outside, init::NUMBER};
+use quorate_node::{AnswerRules, Config, Plan, config::is_outside, init::NUMBER};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 use std::{
@@ -50,6 +50,8 @@ pub(crate) struct Dev {
     /// The public authority that all replicas serve [default: dev.localhost]
     #[arg(long)]
     name: Option<String>,
+    #[command(flatten)]
+    answers: init::AnswerArguments,
     /// Do not start a replica again that died
     #[arg(long)]
     no_restart: bool,
@@ -111,6 +113,7 @@ impl Dev {
                 port: self.port.unwrap_or(7400),
                 hosts: Vec::new(),
                 name: self.name.clone().unwrap_or_else(|| "dev.localhost".to_owned()),
+                answers: self.answers.rules(),
             };
             quorate_node::init(&plan).map_err(|error| init::failure(&error))?;
         }
@@ -134,11 +137,13 @@ impl Dev {
     /// A cluster that is there keeps its settings; others asked for would be ignored in silence.
     fn check_resumed(&self, config: &Config, n: u16, dir: &Path) -> Result<(), Failure> {
         let file = config.file();
+        let (asked, none) = (self.answers.rules(), AnswerRules::default());
         let differs = [
             ("--replicas", self.replicas.is_some_and(|replicas| replicas != n)),
             ("--engine", self.engine.as_ref().is_some_and(|engine| *engine != file.engine)),
             ("--service", self.service_of(file.replica).is_some_and(|it| it != file.service)),
             ("--name", self.name.as_ref().is_some_and(|name| *name != file.name)),
+            ("rule about answers", asked != none && asked != file.copy.answers()),
             ("--port", self.port.is_some_and(|port| port != file.listen.gateway.port())),
         ];
         match differs.iter().find(|(_, differs)| *differs) {

@@ -4,14 +4,15 @@ use crate::{
     console::Console,
     failure::{Exit, Failure},
 };
-use quorate_node::{InitError, Made, Plan};
+use quorate_node::{AnswerRules, InitError, Made, Plan};
 use serde_json::json;
 use std::path::PathBuf;
 
 /// Arguments.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  quorate init --replicas 4 --dir cluster\n  \
-                        quorate init --dir cluster --service 'http://127.0.0.1:900{i}'\n  \
+                        quorate init --dir cluster --service 'http://127.0.0.1:900{i}' \\\n    \
+                        --canonical-json --volatile-field etag\n  \
                         quorate init --replicas 4 --dir cluster --name shop.example \\\n    \
                         --host a.example --host b.example --host c.example --host d.example")]
 pub(crate) struct Init {
@@ -37,6 +38,39 @@ pub(crate) struct Init {
     /// The public authority that all replicas serve
     #[arg(long, default_value = "dev.localhost")]
     name: String,
+    #[command(flatten)]
+    answers: AnswerArguments,
+}
+
+/// What proofs cover of the answers of a service that runs outside. It stands in the policy, and is
+/// fixed with it.
+#[derive(clap::Args)]
+pub(super) struct AnswerArguments {
+    /// Put JSON contents of copies into one spelling: members in the order of their names, no
+    /// blanks
+    #[arg(long)]
+    canonical_json: bool,
+    /// A response field to which copies give different values: dropped, so not covered by proofs
+    #[arg(long, value_name = "NAME")]
+    volatile_field: Vec<String>,
+    /// A further request field that copies see and proofs cover, in lower case
+    #[arg(long, value_name = "NAME")]
+    request_field: Vec<String>,
+    /// A further response field that clients see and proofs cover, in lower case
+    #[arg(long, value_name = "NAME")]
+    response_field: Vec<String>,
+}
+
+impl AnswerArguments {
+    /// The rules that they make.
+    pub(super) fn rules(&self) -> AnswerRules {
+        AnswerRules {
+            canonical_json: self.canonical_json,
+            volatile_fields: self.volatile_field.iter().cloned().collect(),
+            request_fields: self.request_field.clone(),
+            response_fields: self.response_field.clone(),
+        }
+    }
 }
 
 impl Init {
@@ -50,6 +84,7 @@ impl Init {
             port: self.port,
             hosts: self.host,
             name: self.name,
+            answers: self.answers.rules(),
         };
         let made = quorate_node::init(&plan).map_err(|error| failure(&error))?;
         report(console, &made);

@@ -8,6 +8,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use quorate_client::{Ground, Pins};
+use quorate_node::AnswerRules;
 use quorate_proof::{Policy, digest_value};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -71,8 +72,18 @@ struct Shown<'a> {
     /// `file`, `pinned` or `served`.
     source: &'static str,
     file: Option<PathBuf>,
+    /// What proofs cover of answers beside the usual, and what not.
+    answers: Answers,
     replicas: Vec<Replica<'a>>,
     text: &'a str,
+}
+
+#[derive(Serialize)]
+struct Answers {
+    canonical_json: bool,
+    volatile_fields: Vec<String>,
+    request_fields: Vec<String>,
+    response_fields: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -112,11 +123,14 @@ impl Show {
             console.bytes(policy.text().as_bytes());
             return Ok(Exit::Done);
         }
-        let shown = Shown::new(&policy, ground);
+        let answers = AnswerRules::of_policy(policy.text())
+            .map_err(|error| Failure::failed(error.code(), error).hint("--raw shows the text"))?;
+        let said = answers.to_string();
+        let shown = Shown::new(&policy, ground, answers);
         if console.is_json() {
             console.json(&shown);
         } else {
-            console.line(shown.text());
+            console.line(shown.text(&said));
         }
         Ok(Exit::Done)
     }
@@ -154,7 +168,7 @@ fn said(console: &Console, what: &str, pin: &std::path::Path, done: bool) {
 }
 
 impl<'a> Shown<'a> {
-    fn new(policy: &'a Policy, ground: Ground) -> Self {
+    fn new(policy: &'a Policy, ground: Ground, answers: AnswerRules) -> Self {
         let (source, file) = match ground {
             Ground::Given(path) => ("file", Some(path)),
             Ground::Pinned(path) => ("pinned", Some(path)),
@@ -172,6 +186,12 @@ impl<'a> Shown<'a> {
             digest: digest_value(&policy.digest()),
             source,
             file,
+            answers: Answers {
+                canonical_json: answers.canonical_json,
+                volatile_fields: answers.volatile_fields.into_iter().collect(),
+                request_fields: answers.request_fields,
+                response_fields: answers.response_fields,
+            },
             replicas: replicas
                 .map(|(key, in_quorum)| Replica {
                     name: &key.name,
@@ -183,15 +203,15 @@ impl<'a> Shown<'a> {
         }
     }
 
-    fn text(&self) -> String {
+    fn text(&self, answers: &str) -> String {
         let keys = if self.development { "for development only" } else { "as listed" };
         let from = match (&self.file, self.source) {
             (Some(file), source) => format!("{} ({source})", file.display()),
             (None, _) => "served by the gateway itself: nobody vouches for it".to_owned(),
         };
         format!(
-            "origin:      {}\nfault model: {}\nkeys:        {keys}\ndigest:      {}\n\
-             source:      {from}\n\n{}",
+            "origin:      {}\nfault model: {}\nkeys:        {keys}\nanswers:     {answers}\n\
+             digest:      {}\nsource:      {from}\n\n{}",
             self.origin,
             self.fault_model,
             self.digest,

@@ -3,7 +3,7 @@
 
 use crate::{
     binary::{Person, Run},
-    running::{Dev, free_ports, gateway, pid, wait_for},
+    running::{Dev, copy_listeners, free_ports, gateway, pid, wait_for},
 };
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
@@ -11,10 +11,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU16, Ordering},
-    },
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
@@ -40,6 +37,8 @@ struct Copy {
     /// What it executed since it was reset.
     executed: Arc<Mutex<Vec<String>>>,
     resets: Arc<Mutex<u32>>,
+    /// How often it was given a state.
+    loads: Arc<Mutex<u32>>,
 }
 
 /// Four copies, on ports that differ in their last digit.
@@ -50,15 +49,8 @@ struct Copies {
 
 impl Copies {
     fn start() -> Self {
-        static NEXT: AtomicU16 = AtomicU16::new(0);
-        loop {
-            let process = u16::try_from(std::process::id() % 100).unwrap();
-            let tens = 3_500 + process * 20 + NEXT.fetch_add(1, Ordering::Relaxed) % 20;
-            let bind = |i| TcpListener::bind(("127.0.0.1", tens * 10 + i));
-            let Ok(listeners) = (0..4).map(bind).collect::<Result<Vec<_>, _>>() else { continue };
-            let service = format!("http://127.0.0.1:{tens}{{i}}");
-            return Self { service, all: listeners.into_iter().map(Copy::start).collect() };
-        }
+        let (service, listeners) = copy_listeners(4);
+        Self { service, all: listeners.into_iter().map(Copy::start).collect() }
     }
 
     fn set(&self, i: usize, manner: Manner) {
@@ -76,6 +68,7 @@ impl Copy {
             manner: Arc::new(Mutex::new(Manner::Honest)),
             executed: Arc::default(),
             resets: Arc::default(),
+            loads: Arc::default(),
         };
         let served = copy.clone();
         thread::spawn(move || {
@@ -106,8 +99,9 @@ impl Copy {
                     length = value.trim().parse().unwrap();
                 }
             }
-            reader.by_ref().take(length).read_to_end(&mut Vec::new()).ok()?;
-            let answer = self.answer(line.trim().trim_end_matches(" HTTP/1.1"))?;
+            let mut content = String::new();
+            reader.by_ref().take(length).read_to_string(&mut content).ok()?;
+            let answer = self.answer(line.trim().trim_end_matches(" HTTP/1.1"), &content)?;
             let text = format!(
                 "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nDate: {:?}\r\n\
                  Content-Length: {}\r\n\r\n{answer}",
@@ -123,11 +117,19 @@ impl Copy {
         }
     }
 
-    fn answer(&self, request: &str) -> Option<String> {
+    fn answer(&self, request: &str, content: &str) -> Option<String> {
         let mut executed = self.executed.lock().unwrap();
         if request == "POST /reset" {
             executed.clear();
             *self.resets.lock().unwrap() += 1;
+            return Some(String::new());
+        }
+        if request == "GET /state" {
+            return Some(executed.join("\n"));
+        }
+        if request == "PUT /state" {
+            *executed = content.lines().map(str::to_owned).collect();
+            *self.loads.lock().unwrap() += 1;
             return Some(String::new());
         }
         executed.push(request.to_owned());
@@ -312,6 +314,39 @@ fn a_restarted_replica_and_a_liar_get_their_copies_in_step_again_by_replay() {
     // No client resets a copy.
     scene.curl(0, "/RESET/").fails(1, "copy-own-path");
     assert_eq!(*scene.copies.all[0].resets.lock().unwrap(), 0);
+}
+
+#[test]
+fn a_killed_replicas_forgetful_copy_gets_its_saved_state_and_what_came_since() {
+    let scene = Scene::with(
+        "[copy]\nrestore = \"snapshot\"\nsnapshot_entries = 3\nreset_url = \"{service}/reset\"\n\
+         save_url = \"{service}/state\"\nload_url = \"{service}/state\"\n",
+    );
+    for number in 1..=8 {
+        assert_eq!(scene.post(number % 4, "/count"), number.to_string());
+    }
+    let saved = scene.person.home.path().join("cluster/r2/data/copy/snapshot");
+    wait_for("its state to be saved", || saved.exists());
+    kill_process(pid(scene.ready["replicas"][2]["pid"].as_u64().unwrap()), Signal::KILL).unwrap();
+    assert_eq!(scene.dev.event("died")["id"], 2);
+    scene.copies.all[2].executed.lock().unwrap().clear();
+    assert_eq!(scene.post(0, "/count"), "9");
+    assert_eq!(scene.dev.event("restarted")["id"], 2);
+    wait_for("the copy to have everything", || {
+        scene.copies.executed(2) == scene.copies.executed(0)
+    });
+    let copy = &scene.copies.all[2];
+    assert_eq!((*copy.loads.lock().unwrap(), *copy.resets.lock().unwrap()), (1, 0));
+    assert_eq!(scene.post(1, "/count"), "10");
+    wait_for("it to be in step", || {
+        let operations = scene.ready["operations"][2].as_str().unwrap();
+        let run = scene.person.run(&["--output", "json", "status", operations]);
+        run.exit == 0 && run.json()["copy"]["standing"] == "in-step"
+    });
+    // No client sees a state, or gives one.
+    let url = format!("{}/state", gateway(&scene.ready, 0));
+    scene.person.run(&["curl", &url]).fails(1, "copy-own-path");
+    scene.person.run(&["curl", "-X", "PUT", &url]).fails(1, "copy-own-path");
 }
 
 #[test]

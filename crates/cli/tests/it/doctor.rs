@@ -116,9 +116,12 @@ fn what_a_configuration_cures_is_proposed_and_the_rest_is_counted() {
     let found = copies.findings();
     let configuration = "[copy]\ncanonical_json = true\nvolatile_fields = [\"etag\"]\n";
     assert_eq!(found["configuration"], configuration);
+    let options = serde_json::json!(["--canonical-json", "--volatile-field", "etag"]);
+    assert_eq!(found["options"], options);
     assert_eq!(found["differing"], 5);
     assert_eq!(found["differing_when_configured"], 1);
     let (_, run) = copies.examine(&[]);
+    assert!(run.stdout.contains("\n  --canonical-json --volatile-field etag\n"), "{run:?}");
     assert!(run.stdout.contains("with it, 1 of 5 requests are answered differently"), "{run:?}");
 }
 

@@ -6,21 +6,28 @@
 //! | this | the plan: who is killed when, and what is checked in the end |
 //! | [`victims`] | the processes |
 //! | [`load`] | eight clients and a probe |
+//! | [`cart`] | clients of the shopping cart |
+//! | [`copies`] | copies of a service that runs outside, which are killed too |
 //! | [`history`] | what they saw, judged for linearizability by a checker from elsewhere |
 //! | [`checks`] | the log, the heads, retries, gaps |
 //! | [`random`] | choices from a seed |
 
+mod cart;
 mod checks;
+mod copies;
 mod history;
 mod load;
 mod random;
 mod victims;
 
+use crate::running::wait_for;
+use cart::stock_adds_up;
 use checks::{
     all_replicas_agree, checkpoints_agree, counters_count_every_success, gaps,
     nothing_acknowledged_is_lost, print_gaps, retries_give_the_first_answer,
 };
-use load::{Acknowledged, Load, World};
+use copies::Copies;
+use load::{Acknowledged, Load, Work, World};
 use quorate_client::read_policy;
 use random::{Random, seed};
 use std::{
@@ -54,12 +61,22 @@ enum Round {
     Snapshot,
     /// A replica whose disk is lost with it.
     Disk(usize),
+    /// One copy of the service.
+    Copy,
+    /// A replica, and another's copy of the service.
+    ReplicaAndCopy,
+    /// All copies of the service at one time.
+    Copies,
+    /// All copies and all replicas.
+    Everything,
 }
 
 /// A cluster under load.
 struct Loop {
     runtime: Runtime,
     victims: Victims,
+    /// The copies of the service, where it runs outside.
+    copies: Option<Copies>,
     world: Arc<World>,
     load: Load,
     random: Random,
@@ -67,15 +84,26 @@ struct Loop {
 }
 
 impl Loop {
-    fn start(seed: u64) -> Self {
+    /// Under a built-in service.
+    fn start(service: &str, work: Work, seed: u64) -> Self {
+        Self::of(service, None, work, seed)
+    }
+
+    /// Under a program of which a copy runs beside each replica.
+    fn with_copies(seed: u64) -> Self {
+        let copies = Copies::start();
+        Self::of(&copies.service.clone(), Some(copies), Work::Keys, seed)
+    }
+
+    fn of(service: &str, copies: Option<Copies>, work: Work, seed: u64) -> Self {
         println!(
             "seed {seed}; to repeat: QUORATE_SEED={seed} cargo test -p quorate-cli --test it \
              kill_loop -- --include-ignored --nocapture"
         );
         let runtime = Runtime::new().unwrap();
-        let mut victims = Victims::start(runtime.handle().clone());
+        let mut victims = Victims::start(runtime.handle().clone(), service, copies.as_ref());
         let policy = read_policy(&victims.policy).unwrap();
-        let world = Arc::new(World::new(policy.into(), victims.gateways.clone()));
+        let world = Arc::new(World::new(work, policy.into(), victims.gateways.clone()));
         victims.ask_through(world.client(0));
         let load = {
             let _entered = runtime.enter();
@@ -83,7 +111,7 @@ impl Loop {
         };
         sleep(CALM);
         let random = Random::new(seed, 0);
-        Self { runtime, victims, world, load, random, start: Instant::now() }
+        Self { runtime, victims, copies, world, load, random, start: Instant::now() }
     }
 
     /// One round, from calm to calm.
@@ -117,11 +145,34 @@ impl Loop {
                 self.kill("one in a snapshot", &[victim]);
             }
             Round::Disk(victim) => self.lose_disk(victim),
+            Round::Copy => {
+                let victim = self.random.one_of(&ALL);
+                self.kill_copies("copy", &[victim]);
+            }
+            Round::ReplicaAndCopy => {
+                let victim = self.random.one_of(&ALL);
+                let other = (victim + 1 + self.random.one_of(&[0, 1, 2])) % ALL.len();
+                self.victims.kill("replica and copy", &[victim]);
+                self.kill_copies("copy and replica", &[other]);
+                self.victims.wait_restarted(&[victim]);
+            }
+            Round::Copies => self.kill_copies("all copies", &ALL),
+            Round::Everything => {
+                self.victims.kill("everything", &ALL);
+                self.kill_copies("everything", &ALL);
+                self.victims.wait_restarted(&ALL);
+            }
         }
         self.victims.wait_ready();
         let (killed, took) = (self.victims.killed(), began.elapsed().as_secs_f32());
         println!("{killed:>4} killed, {round:?} took {took:.1} s");
         sleep(CALM);
+    }
+
+    /// Kills copies, which forget everything; they are started again at once.
+    fn kill_copies(&mut self, kind: &'static str, copies: &[usize]) {
+        self.victims.note(kind);
+        self.copies.as_mut().expect("the service runs outside").kill(copies);
     }
 
     /// Kills, and waits until they were started again.
@@ -175,11 +226,25 @@ impl Loop {
         let in_log = self.runtime.block_on(nothing_acknowledged_is_lost(world));
         println!("no acknowledged exchange lost: {in_log:?}");
         assert!(in_log.exchanges > 100);
-        let judged = world.histories.judge().unwrap();
-        println!("linearizable: {judged:?}");
-        assert!(judged.operations > 50);
-        let steps = self.runtime.block_on(counters_count_every_success(world));
-        println!("counters stand at their {steps} acknowledged steps");
+        match world.work {
+            Work::Keys => {
+                let judged = world.histories.judge().unwrap();
+                println!("linearizable: {judged:?}");
+                assert!(judged.operations - judged.unanswered > 50);
+                let steps = self.runtime.block_on(counters_count_every_success(world));
+                println!("counters stand at their {steps} acknowledged steps");
+            }
+            Work::Carts => {
+                let ordered = self.runtime.block_on(stock_adds_up(world));
+                println!("what is left and {ordered} ordered items add up");
+                assert!(ordered > 50);
+            }
+        }
+        if let Some(copies) = &mut self.copies {
+            copies_are_equal(&self.victims, copies);
+            let voids = world.voids.load(std::sync::atomic::Ordering::Relaxed);
+            println!("{} copies killed; {voids} void answers", copies.killed());
+        }
         print_gaps(gaps(&self.victims.kills, &world.probes.lock().unwrap()));
         let (killed, took) = (self.victims.killed(), self.start.elapsed().as_secs());
         println!("{killed} processes killed in {took} s");
@@ -188,9 +253,60 @@ impl Loop {
     }
 }
 
+/// All copies come to hold the same, and so does one that executes the log for the first time.
+fn copies_are_equal(victims: &Victims, copies: &mut Copies) {
+    wait_for("all copies to hold the same", || {
+        let states = copies.states();
+        states.iter().all(|state| *state == states[0])
+    });
+    let fresh = copies.fresh();
+    victims.audit(&fresh);
+    let states = copies.states();
+    assert!(states.len() == 5 && states.iter().all(|state| *state == states[0]), "{states:?}");
+    assert!(states[0].len() > 1000, "{states:?}");
+}
+
+#[test]
+fn an_outside_programs_copies_are_equal_when_they_and_replicas_are_killed() {
+    let mut run = Loop::with_copies(seed());
+    run.round(Round::Copy);
+    run.round(Round::ReplicaAndCopy);
+    run.round(Round::Copies);
+    assert!(run.finish() >= 5);
+}
+
+#[test]
+#[ignore = "slow"]
+fn an_outside_programs_copies_are_equal_when_they_and_replicas_are_killed_for_long_slow() {
+    let mut run = Loop::with_copies(seed());
+    let rounds = [
+        Round::Copy,
+        Round::ReplicaAndCopy,
+        Round::Primary,
+        Round::Copies,
+        Round::Recovery,
+        Round::Everything,
+    ];
+    while run.start.elapsed() < Duration::from_secs(180) {
+        for round in rounds {
+            run.round(round);
+        }
+    }
+    run.lose_disks(&[2]);
+    assert!(run.finish() >= 20);
+}
+
+#[test]
+fn orders_and_stock_add_up_when_processes_are_killed() {
+    let mut run = Loop::start("cart", Work::Carts, seed());
+    run.round(Round::Follower);
+    run.round(Round::Primary);
+    assert!(run.finish() >= 6);
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_when_processes_are_killed() {
-    let mut run = Loop::start(seed());
+    let mut run = Loop::start("kv", Work::Keys, seed());
     run.round(Round::Follower);
     run.round(Round::Primary);
     run.lose_disks(&[1]);
@@ -200,7 +316,7 @@ fn nothing_acknowledged_is_lost_when_processes_are_killed() {
 #[test]
 #[ignore = "slow"]
 fn nothing_acknowledged_is_lost_when_a_hundred_processes_are_killed_slow() {
-    let mut run = Loop::start(seed());
+    let mut run = Loop::start("kv", Work::Keys, seed());
     let rounds = [
         Round::Follower,
         Round::Primary,

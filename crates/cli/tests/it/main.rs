@@ -1,5 +1,6 @@
 //! The binary, run as people and scripts run it.
 
+mod answers;
 mod audit;
 mod backup;
 mod binary;

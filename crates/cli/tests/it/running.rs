@@ -38,6 +38,20 @@ pub(crate) fn free_ports() -> u16 {
     }
 }
 
+/// Listeners for up to ten copies of a service, whose ports differ in their last digit, and the
+/// address of each with `{i}` for that digit.
+pub(crate) fn copy_listeners(copies: u16) -> (String, Vec<TcpListener>) {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let process = u16::try_from(std::process::id() % 100).unwrap();
+        let tens = 3_500 + process * 20 + NEXT.fetch_add(1, Ordering::Relaxed) % 20;
+        let bind = |i| TcpListener::bind(("127.0.0.1", tens * 10 + i));
+        if let Ok(listeners) = (0..copies).map(bind).collect() {
+            return (format!("http://127.0.0.1:{tens}{{i}}"), listeners);
+        }
+    }
+}
+
 pub(crate) fn pid(number: u64) -> Pid {
     Pid::from_raw(i32::try_from(number).unwrap()).unwrap()
 }

@@ -1,14 +1,16 @@
 //! The service as an HTTP program of which a copy runs beside each replica.
 
 use super::{ConfigError, ConfigFile, value};
-use crate::host::Reset;
+use crate::{
+    answers::AnswerRules,
+    host::{Reset, SavePlan},
+};
 use quorate_client::{Endpoint, Url};
-use quorate_proof::Coverage;
 use quorate_service::Elsewhere;
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Duration};
 
-/// The most further fields on each side, and the most arguments of a command.
+/// The most arguments of a command.
 const LIST_MAX: usize = 32;
 
 /// The copy of the service beside this replica, where `service` is a URL.
@@ -18,7 +20,8 @@ pub struct CopyTable {
     /// Milliseconds that the copy has for one request; after them it gave no answer.
     pub call_timeout_ms: u64,
     /// What becomes of a copy of which it is not known what it holds. `fence`: this replica goes on
-    /// without it, and says so. `replay`: it is reset, and executes all requests again.
+    /// without it, and says so. `replay`: it is reset, and executes all requests again. `snapshot`:
+    /// a state of its own that was saved is put back, and it executes the requests since.
     pub restore: Restore,
     /// `http://HOST:PORT/PATH` that a POST puts the copy back to its beginning at. No client's
     /// request reaches a path of the service that stands here.
@@ -28,20 +31,32 @@ pub struct CopyTable {
     /// this file; instead of `reset_url`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reset_command: Vec<String>,
-    /// Further request fields, in lower case, that the copies see and proofs cover. The same at all
-    /// members.
+    /// `http://HOST:PORT/PATH` that a GET fetches the copy's state from, with `snapshot`. No
+    /// client's request reaches a path of the service that stands here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub save_url: Option<String>,
+    /// `http://HOST:PORT/PATH` that a PUT of such a state brings the copy back to it at. No
+    /// client's request reaches a path of the service that stands here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_url: Option<String>,
+    /// After how many entries of the log the copy's state is saved again.
+    pub snapshot_entries: u64,
+    /// The most bytes of a state that is saved.
+    pub snapshot_bytes_max: usize,
+    /// Further request fields, in lower case, that the copies see and proofs cover.
+    /// As the policy says.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub request_fields: Vec<String>,
-    /// Further response fields, in lower case, that clients see and proofs cover. The same at all
-    /// members.
+    /// Further response fields, in lower case, that clients see and proofs cover.
+    /// As the policy says.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub response_fields: Vec<String>,
-    /// Response fields that the copies give different values, and that are dropped for it. The same
-    /// at all members.
+    /// Response fields that the copies give different values, and that are dropped for it.
+    /// As the policy says.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volatile_fields: Vec<String>,
     /// Whether JSON contents are put into one spelling, so that copies may order the members of
-    /// objects differently. The same at all members.
+    /// objects differently. As the policy says.
     pub canonical_json: bool,
 }
 
@@ -53,6 +68,8 @@ pub enum Restore {
     Fence,
     /// It is reset, and executes all requests again.
     Replay,
+    /// Its saved state is put back, and it executes the requests since.
+    Snapshot,
 }
 
 impl Default for CopyTable {
@@ -62,10 +79,38 @@ impl Default for CopyTable {
             restore: Restore::Fence,
             reset_url: None,
             reset_command: Vec::new(),
+            save_url: None,
+            load_url: None,
+            snapshot_entries: 1_000,
+            snapshot_bytes_max: 64 << 20,
             request_fields: Vec::new(),
             response_fields: Vec::new(),
             volatile_fields: Vec::new(),
             canonical_json: false,
+        }
+    }
+}
+
+impl CopyTable {
+    /// A table with these rules about answers, and defaults.
+    pub(crate) fn with(answers: &AnswerRules) -> Self {
+        Self {
+            request_fields: answers.request_fields.clone(),
+            response_fields: answers.response_fields.clone(),
+            volatile_fields: answers.volatile_fields.iter().cloned().collect(),
+            canonical_json: answers.canonical_json,
+            ..Self::default()
+        }
+    }
+
+    /// What it says about answers, which all members share by their policy.
+    #[must_use]
+    pub fn answers(&self) -> AnswerRules {
+        AnswerRules {
+            canonical_json: self.canonical_json,
+            volatile_fields: self.volatile_fields.iter().cloned().collect(),
+            request_fields: self.request_fields.clone(),
+            response_fields: self.response_fields.clone(),
         }
     }
 }
@@ -75,10 +120,10 @@ impl Default for CopyTable {
 pub(crate) struct CopyPlan {
     pub(crate) at: Endpoint,
     pub(crate) reset: Option<Reset>,
+    pub(crate) saves: Option<SavePlan>,
     pub(crate) call_timeout: Duration,
     pub(crate) service: Elsewhere,
-    pub(crate) volatile: Vec<String>,
-    pub(crate) canonical_json: bool,
+    pub(crate) answers: AnswerRules,
     /// Paths of the copy that are this replica's own.
     pub(crate) own_paths: Vec<String>,
 }
@@ -98,22 +143,26 @@ pub(super) fn plan(file: &ConfigFile, folder: &Path) -> Result<Option<CopyPlan>,
         return if is_default { Ok(None) } else { Err(value("service", &file.service, reason)) };
     }
     let at = endpoint(&file.service)?;
-    check_fields(table)?;
+    let answers = table.answers();
+    answers.check()?;
     let reset = reset(table, folder)?;
-    let own_paths = match &reset {
-        Some(Reset::Url(url)) if url.endpoint == at => vec![url.path.clone()],
-        _ => Vec::new(),
+    let saves = saves(table)?;
+    let reset_url = match &reset {
+        Some(Reset::Url(url)) => Some(url),
+        _ => None,
     };
+    let own = reset_url.into_iter().chain(saves.iter().flat_map(|it| [&it.save, &it.load]));
+    let own_paths = own.filter(|url| url.endpoint == at).map(|url| url.path.clone()).collect();
     Ok(Some(CopyPlan {
         at,
         reset,
+        saves,
         call_timeout: Duration::from_millis(table.call_timeout_ms),
         service: Elsewhere {
-            request_fields: table.request_fields.clone(),
-            response_fields: table.response_fields.clone(),
+            request_fields: answers.request_fields.clone(),
+            response_fields: answers.response_fields.clone(),
         },
-        volatile: table.volatile_fields.clone(),
-        canonical_json: table.canonical_json,
+        answers,
         own_paths,
     }))
 }
@@ -128,39 +177,9 @@ fn endpoint(service: &str) -> Result<Endpoint, ConfigError> {
     Endpoint::parse(authority).ok().filter(|_| has_port).ok_or_else(wrong)
 }
 
-fn check_fields(table: &CopyTable) -> Result<(), ConfigError> {
-    let (request, response) = (table.request_fields.clone(), table.response_fields.clone());
-    for (field, names) in [("copy.request_fields", &request), ("copy.response_fields", &response)] {
-        if names.len() > LIST_MAX {
-            return Err(value(field, format!("{} names", names.len()), "at most 32"));
-        }
-    }
-    let given = [&request[..], &response].concat().join(", ");
-    let coverage = Coverage { request, response };
-    if coverage.check().is_err() {
-        let reason = "field names in lower case, each once, that are not covered anyway";
-        return Err(value("copy.request_fields, copy.response_fields", given, reason));
-    }
-    for name in &table.volatile_fields {
-        let is_kept = coverage.response_fields().any(|kept| kept == name);
-        if !is_kept || name == "quorate-covers" {
-            let reason = "a response field that is covered otherwise, in lower case";
-            return Err(value("copy.volatile_fields", name, reason));
-        }
-    }
-    Ok(())
-}
-
 fn reset(table: &CopyTable, folder: &Path) -> Result<Option<Reset>, ConfigError> {
     let command = &table.reset_command;
-    let url = match &table.reset_url {
-        None => None,
-        Some(text) => {
-            let url = Url::parse(text).ok().filter(|_| text.starts_with("http://"));
-            let reason = "http://HOST:PORT/PATH";
-            Some(url.ok_or_else(|| value("copy.reset_url", text, reason))?)
-        }
-    };
+    let url = url("copy.reset_url", table.reset_url.as_ref())?;
     if command.len() > LIST_MAX || command.first().is_some_and(String::is_empty) {
         let reason = "a program and at most 31 arguments";
         return Err(value("copy.reset_command", command.join(" "), reason));
@@ -171,13 +190,44 @@ fn reset(table: &CopyTable, folder: &Path) -> Result<Option<Reset>, ConfigError>
             let reason = "nothing is reset with it; `replay` takes reset_url or reset_command";
             Err(value("copy.restore", "fence", reason))
         }
-        (Restore::Replay, Some(url), true) => Ok(Some(Reset::Url(url))),
-        (Restore::Replay, None, false) => {
+        (Restore::Snapshot, None, true) => Ok(None),
+        (Restore::Replay | Restore::Snapshot, Some(url), true) => Ok(Some(Reset::Url(url))),
+        (Restore::Replay | Restore::Snapshot, None, false) => {
             Ok(Some(Reset::Command { argv: command.clone(), folder: folder.to_owned() }))
         }
         (Restore::Replay, ..) => {
             let reason = "exactly one of reset_url and reset_command goes with it";
             Err(value("copy.restore", "replay", reason))
+        }
+        (Restore::Snapshot, Some(_), false) => {
+            let reason = "at most one of reset_url and reset_command goes with it";
+            Err(value("copy.restore", "snapshot", reason))
+        }
+    }
+}
+
+fn url(field: &str, text: Option<&String>) -> Result<Option<Url>, ConfigError> {
+    let Some(text) = text else { return Ok(None) };
+    let url = Url::parse(text).ok().filter(|_| text.starts_with("http://"));
+    Ok(Some(url.ok_or_else(|| value(field, text, "http://HOST:PORT/PATH"))?))
+}
+
+fn saves(table: &CopyTable) -> Result<Option<SavePlan>, ConfigError> {
+    let save = url("copy.save_url", table.save_url.as_ref())?;
+    let load = url("copy.load_url", table.load_url.as_ref())?;
+    let (entries, bytes_max) = (table.snapshot_entries, table.snapshot_bytes_max);
+    match (table.restore, save, load) {
+        (Restore::Snapshot, Some(save), Some(load)) => {
+            Ok(Some(SavePlan { save, load, entries, bytes_max }))
+        }
+        (Restore::Snapshot, ..) => {
+            let reason = "save_url and load_url go with it";
+            Err(value("copy.restore", "snapshot", reason))
+        }
+        (_, None, None) => Ok(None),
+        _ => {
+            let reason = "the only one that takes save_url and load_url";
+            Err(value("copy.restore", "snapshot", reason))
         }
     }
 }

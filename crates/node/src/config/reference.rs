@@ -116,7 +116,7 @@ fn plain(kind: &str) -> String {
         "u16" | "u32" | "u64" | "usize" => "number",
         "String" | "Option<String>" => "text",
         "bool" => "true or false",
-        "Restore" => "`fence` or `replay`",
+        "Restore" => "`fence`, `replay` or `snapshot`",
         "PathBuf" => "path",
         "SocketAddr" => "IP:PORT",
         "Vec<String>" => "list of texts",

@@ -80,6 +80,64 @@ fn a_copy_is_reset_by_one_way_and_its_own_path_is_no_clients() {
 }
 
 #[test]
+fn a_copys_state_is_saved_and_loaded_by_paths_that_are_no_clients() {
+    let mut table = outside("restore", "snapshot");
+    let copy = table["copy"].as_table_mut().unwrap();
+    copy.insert("save_url".to_owned(), "http://127.0.0.1:9000/state".into());
+    copy.insert("load_url".to_owned(), "http://127.0.0.1:9000/state/new".into());
+    let config = load(&table).unwrap();
+    let plan = config.copy().unwrap();
+    assert_eq!(plan.own_paths, ["/state", "/state/new"]);
+    assert_eq!((plan.saves.as_ref().unwrap().entries, &plan.reset), (1000, &None));
+    let copy = table["copy"].as_table_mut().unwrap();
+    copy.insert("reset_url".to_owned(), "http://127.0.0.1:9000/reset".into());
+    assert_eq!(load(&table).unwrap().copy().unwrap().own_paths.len(), 3);
+    let copy = table["copy"].as_table_mut().unwrap();
+    copy.insert("reset_command".to_owned(), vec!["true"].into());
+    assert!(load(&table).unwrap_err().to_string().contains("at most one of"));
+}
+
+#[test]
+fn a_copys_rules_stand_in_the_policy_and_are_fixed_with_it() {
+    let mut table = outside("volatile_fields", vec!["etag", "cache-control"]);
+    let plain = load(&outside("canonical_json", false)).unwrap();
+    let config = load(&table).unwrap();
+    let lines = "# quorate-answers/1 not-covered field cache-control\n\
+                 # quorate-answers/1 not-covered field etag\n";
+    assert_eq!(config.policy().text(), format!("{lines}{}", plain.policy().text()));
+    // Entry 0 of a log names the policy by its digest alone.
+    config.check_genesis(&config.policy().digest()).unwrap();
+    let error = config.check_genesis(&plain.policy().digest()).unwrap_err();
+    assert_eq!(error.code(), "config-answers-differ");
+    let both = "answers: nothing; [copy] says: not-covered field cache-control, not-covered field";
+    assert!(error.to_string().contains(both), "{error}");
+    let error = plain.check_genesis(&config.policy().digest()).unwrap_err();
+    assert_eq!(error.code(), "config-policy-differs");
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("quorate.toml");
+    table.insert("policy".to_owned(), "policy.txt".into());
+    std::fs::write(&path, toml::to_string(&table).unwrap()).unwrap();
+    let load_by = |policy: &str| {
+        std::fs::write(folder.path().join("policy.txt"), policy).unwrap();
+        Config::load(&path).map(|config| config.policy().text().to_owned())
+    };
+    assert_eq!(load_by(config.policy().text()).as_deref(), Ok(config.policy().text()));
+    let code = |policy: &str| load_by(policy).unwrap_err().code();
+    assert_eq!(code(plain.policy().text()), "config-answers-differ");
+    let more = format!("# quorate-answers/1 not-covered json-spelling\n{}", config.policy().text());
+    let error = load_by(&more).unwrap_err().to_string();
+    assert!(error.contains("answers: not-covered json-spelling, not-covered field"), "{error}");
+    assert_eq!(
+        code(&format!("# quorate-answers/2 x\n{}", plain.policy().text())),
+        "policy-answers"
+    );
+    assert_eq!(code(&(config.policy().text().to_owned() + "\n")), "config-policy-differs");
+    std::fs::remove_file(folder.path().join("policy.txt")).unwrap();
+    assert_eq!(Config::load(&path).unwrap_err().code(), "config-unreadable");
+}
+
+#[test]
 fn a_good_file_is_taken_with_defaults() {
     let config = load(&good()).unwrap();
     assert_eq!((config.me(), config.committee().quorum()), (ReplicaId(2), 3));
@@ -150,8 +208,11 @@ fn each_mistake_has_its_code() {
         ("config-value", outside("restore", "replay"), "exactly one"),
         ("config-value", outside("reset_url", "http://127.0.0.1:9000/reset"), "restore"),
         ("config-value", outside("response_fields", vec!["X-A"]), "lower case"),
-        ("config-value", outside("request_fields", vec!["accept"]), "covered anyway"),
+        ("config-value", outside("request_fields", vec!["accept"]), "not covered otherwise"),
         ("config-value", outside("volatile_fields", vec!["date"]), "date"),
+        ("config-value", outside("restore", "snapshot"), "save_url and load_url"),
+        ("config-value", outside("save_url", "http://127.0.0.1:9000/save"), "the only one"),
+        ("config-out-of-bounds", outside("snapshot_entries", 0), "snapshot_entries"),
         ("config-syntax", outside("restore", "pray"), "pray"),
         ("config-out-of-bounds", outside("call_timeout_ms", 1), "call_timeout_ms"),
         ("config-not-for-development", with("development", true), "shop.example"),

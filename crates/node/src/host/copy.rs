@@ -8,11 +8,14 @@
 //! answer only the covered parts are kept. What no proof can cover is still an answer: the replica
 //! says so in its place, the same at all replicas, and the copies stay in step.
 
-use super::{json, line::Line, listener::listeners};
-use bytes::{Bytes, BytesMut};
+use super::{
+    json,
+    line::{Line, read_whole},
+    listener::listeners,
+};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, response::Parts};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http_body_util::Full;
 use quorate_client::Endpoint;
 use quorate_gateway::leads_to;
 use quorate_proof::Coverage;
@@ -166,7 +169,7 @@ impl OwnCopy {
         if head.status == StatusCode::SWITCHING_PROTOCOLS || is_encoded(&head.headers) {
             return Ok(Response::new(UNCOVERABLE));
         }
-        let content = self.content(body).await?;
+        let content = read_whole(body, self.rules.body_max).await?;
         let has_content = !is_head && !matches!(head.status.as_u16(), 204 | 304);
         match content {
             Some(content) => {
@@ -177,19 +180,6 @@ impl OwnCopy {
             // What is left of it is not worth reading, so the connection goes.
             None => Ok(self.answer(&head, self.too_long.clone())),
         }
-    }
-
-    /// The content, read whole; `None` when it is too long.
-    async fn content(&self, mut body: Incoming) -> Result<Option<Bytes>, NoAnswer> {
-        let mut content = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame?.into_data() else { continue };
-            if content.len() + data.len() > self.rules.body_max {
-                return Ok(None);
-            }
-            content.extend_from_slice(&data);
-        }
-        Ok(Some(content.freeze()))
     }
 
     /// The covered parts of an answer.

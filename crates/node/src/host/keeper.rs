@@ -1,9 +1,10 @@
-//! What the copy holds, and how it gets to hold it again: a reset, then every request that the
-//! copies executed, in order, from the log.
+//! What the copy holds, and how it gets to hold it again: a reset or a snapshot, then every request
+//! that the copies executed since, in order, from the log.
 
 use super::{
     copy::{NoAnswer, OwnCopy},
     line::post,
+    saves::Saves,
     sight::{CopySight, CopyStanding},
 };
 use quorate_client::Url;
@@ -49,6 +50,12 @@ pub(super) enum Lost {
     /// It could not be reset.
     #[error("the copy was not reset: {0}")]
     Reset(String),
+    /// Its saved state could not be put back.
+    #[error("the copy did not take its saved state back: {0}")]
+    Load(String),
+    /// After its saved state was put back, it did not answer as was agreed.
+    #[error("entry {}: with its saved state the copy answers otherwise than was agreed", .0.0)]
+    Departs(Index),
     /// The log does not show what it executed.
     #[error("the log cannot be read here: {0}")]
     Log(String),
@@ -63,6 +70,8 @@ impl Lost {
             Self::Differs => "copy-differs",
             Self::Call { none, .. } => none.code(),
             Self::Reset(_) => "copy-reset-failed",
+            Self::Load(_) => "copy-load-failed",
+            Self::Departs(_) => "copy-snapshot-unusable",
             Self::Log(_) => "log-unreadable",
         }
     }
@@ -108,6 +117,7 @@ pub(super) struct Keeper<D> {
     copy: OwnCopy,
     past: Past<D>,
     reset: Option<Reset>,
+    saves: Option<Saves<D>>,
     sight: Arc<CopySight>,
     /// The copy executed everything before this place, unless it is lost.
     next: Index,
@@ -137,15 +147,24 @@ impl<D: Disk> Keeper<D> {
         copy: OwnCopy,
         past: Past<D>,
         reset: Option<Reset>,
+        saves: Option<Saves<D>>,
         sight: Arc<CopySight>,
     ) -> Self {
         let next = BEGINNING;
         let (touched, lost, listeners, served) = (false, false, None, None);
-        Self { copy, past, reset, sight, next, touched, lost, listeners, served }
+        Self { copy, past, reset, saves, sight, next, touched, lost, listeners, served }
     }
 
-    pub(super) fn can_reset(&self) -> bool {
-        self.reset.is_some()
+    /// Whether there is a way to a state of the copy that is known.
+    pub(super) fn can_restore(&self) -> bool {
+        self.reset.is_some() || self.saves.as_ref().is_some_and(Saves::holds_one)
+    }
+
+    /// Nothing was ever executed, so that no snapshot can be of this log.
+    pub(super) fn begin(&mut self) {
+        if let Some(saves) = self.saves.as_mut().filter(|saves| saves.holds_one()) {
+            saves.throw_away("the replica is at its beginning");
+        }
     }
 
     pub(super) fn is_lost(&self) -> bool {
@@ -154,7 +173,7 @@ impl<D: Disk> Keeper<D> {
 
     /// Lost, and nothing can be done about it.
     pub(super) fn is_fenced(&self) -> bool {
-        self.lost && self.reset.is_none()
+        self.lost && !self.can_restore()
     }
 
     /// Whether the copy misses requests that go before a call at this place. What lies between the
@@ -196,7 +215,7 @@ impl<D: Disk> Keeper<D> {
         self.copy.hang_up();
         let (code, reason) = (lost.code(), lost);
         let first = self.publish();
-        if self.reset.is_some() {
+        if self.can_restore() {
             warn!(%reason, code, "the copy of the service is to be restored");
         } else if first {
             warn!(%reason, code, "it is not known what the copy of the service holds");
@@ -226,12 +245,11 @@ impl<D: Disk> Keeper<D> {
         }
     }
 
-    /// Resets the copy if it is lost, and has it execute what it misses of the log.
+    /// Brings the copy back to a known state if it is lost, and has it execute what it misses of
+    /// the log.
     pub(super) async fn catch_up(&mut self) -> Result<(), Lost> {
         let was_lost = self.lost;
-        if was_lost {
-            self.start_again().await?;
-        }
+        let from_snapshot = was_lost && self.start_again().await?;
         self.served = None;
         let (from, mut differing) = (self.next, 0_u64);
         self.sight.publish(CopyStanding::Restoring { next: from });
@@ -240,6 +258,9 @@ impl<D: Disk> Keeper<D> {
                 let answer = self.execute(&call).await?;
                 if departure(&self.past.rules, answer, &recorded).is_some() {
                     differing += 1;
+                    if from_snapshot {
+                        return Err(self.distrust(call.index));
+                    }
                     if !was_lost {
                         return Err(Lost::Differs);
                     }
@@ -249,6 +270,9 @@ impl<D: Disk> Keeper<D> {
             self.sight.publish(CopyStanding::Restoring { next: self.next });
         }
         self.publish();
+        if let Some(saves) = &mut self.saves {
+            saves.brought_in_step();
+        }
         let (from, next) = (from.0, self.next.0);
         if differing > 0 {
             warn!(
@@ -258,25 +282,69 @@ impl<D: Disk> Keeper<D> {
             );
         }
         if was_lost {
-            info!(next, "the copy of the service was restored");
+            info!(from, next, "the copy of the service was restored");
         } else {
             debug!(from, next, "the copy of the service executed what it had missed");
         }
         Ok(())
     }
 
-    async fn start_again(&mut self) -> Result<(), Lost> {
+    /// What the snapshot holds is not what the log leads to.
+    fn distrust(&mut self, index: Index) -> Lost {
+        let lost = Lost::Departs(index);
+        if let Some(saves) = &mut self.saves {
+            saves.throw_away(&lost.to_string());
+        }
+        lost
+    }
+
+    /// Puts the copy's snapshot back, or resets it; tells whether it was the snapshot.
+    async fn start_again(&mut self) -> Result<bool, Lost> {
+        self.copy.hang_up();
+        // Another process that listens by the first call does not hold what this one is given.
+        let listeners = self.copy.listeners();
+        if let Some(saves) = &mut self.saves
+            && let Some(next) = saves.put_back(self.past.end()).await?
+        {
+            (self.lost, self.touched, self.next) = (false, true, next);
+            self.listeners = listeners;
+            return Ok(true);
+        }
         let Some(reset) = &self.reset else {
             return Err(Lost::Reset("the configuration says no way".to_owned()));
         };
-        self.copy.hang_up();
         timeout(RESET_LIMIT, run(reset))
             .await
             .unwrap_or_else(|_| Err(format!("not within {} s", RESET_LIMIT.as_secs())))
             .map_err(Lost::Reset)?;
         (self.lost, self.touched, self.next) = (false, false, BEGINNING);
         self.listeners = None;
-        Ok(())
+        Ok(false)
+    }
+
+    /// Whether the copy is to be saved now: it is in step by what was agreed on, and that is in the
+    /// log.
+    pub(super) fn is_save_due(&self) -> bool {
+        let is_settled = !self.lost && self.served.is_none() && self.next <= self.past.end();
+        is_settled && self.saves.as_ref().is_some_and(|saves| saves.is_due(self.next))
+    }
+
+    /// Saves what the copy holds. It must be the process that executed what went before, at the
+    /// beginning and at the end.
+    pub(super) async fn save(&mut self) {
+        // The next call then connects anew, so that the listening sockets are looked at.
+        self.copy.hang_up();
+        if self.is_replaced() {
+            return self.lose(&Lost::Replaced);
+        }
+        let Some(saves) = &mut self.saves else { return };
+        let fetched = saves.fetch(self.next).await;
+        if self.is_replaced() {
+            return self.lose(&Lost::Replaced);
+        }
+        if let (Some(saves), Some(stored)) = (&mut self.saves, fetched) {
+            saves.keep(&stored);
+        }
     }
 
     /// The copy's answers to a slot's calls. After one without an answer the others have none.
@@ -340,10 +408,10 @@ impl<D: Disk> Keeper<D> {
 
     fn publish(&self) -> bool {
         let next = self.next;
-        self.sight.publish(match (self.lost, &self.reset) {
+        self.sight.publish(match (self.lost, self.can_restore()) {
             (false, _) => CopyStanding::InStep { next },
-            (true, Some(_)) => CopyStanding::Restoring { next: BEGINNING },
-            (true, None) => CopyStanding::Fenced,
+            (true, true) => CopyStanding::Restoring { next: BEGINNING },
+            (true, false) => CopyStanding::Fenced,
         })
     }
 }
@@ -351,7 +419,7 @@ impl<D: Disk> Keeper<D> {
 async fn run(reset: &Reset) -> Result<(), String> {
     match reset {
         Reset::Url(url) => {
-            let status = post(url).await?;
+            let status = post(url).await.map_err(|none| none.to_string())?;
             if status.is_success() { Ok(()) } else { Err(format!("{url} answered {status}")) }
         }
         Reset::Command { argv, folder } => {

@@ -1,8 +1,9 @@
 //! One connection to the copy.
 
-use bytes::Bytes;
+use super::copy::NoAnswer;
+use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::{
     body::Incoming,
     client::conn::http1::{Builder, SendRequest},
@@ -87,22 +88,82 @@ impl Line {
     }
 }
 
+/// What a copy said to its own replica.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) status: StatusCode,
+    /// Empty where it said none.
+    pub(super) content_type: String,
+    /// `None` for one that is too long.
+    pub(super) content: Option<Bytes>,
+}
+
 /// Sends a `POST` without content, on a connection of its own, and tells the answer's status.
-pub(super) async fn post(url: &Url) -> Result<StatusCode, String> {
+pub(super) async fn post(url: &Url) -> Result<StatusCode, NoAnswer> {
+    let (_line, response) = send(Method::POST, url, "", Bytes::new()).await?;
+    Ok(response.status())
+}
+
+/// Fetches what a URL holds, on a connection of its own.
+pub(super) async fn fetch(url: &Url, bytes_max: usize) -> Result<Told, NoAnswer> {
+    let (_line, response) = send(Method::GET, url, "", Bytes::new()).await?;
+    let (head, body) = response.into_parts();
+    let content_type = head.headers.get(header::CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content = read_whole(body, bytes_max).await?;
+    Ok(Told { status: head.status, content_type: content_type.to_owned(), content })
+}
+
+/// Sends a `PUT`, on a connection of its own, and tells the answer's status.
+pub(super) async fn put(
+    url: &Url,
+    content_type: &str,
+    content: Bytes,
+) -> Result<StatusCode, NoAnswer> {
+    let (_line, response) = send(Method::PUT, url, content_type, content).await?;
+    Ok(response.status())
+}
+
+async fn send(
+    method: Method,
+    url: &Url,
+    content_type: &str,
+    content: Bytes,
+) -> Result<(Line, http::Response<Incoming>), NoAnswer> {
     let query = if url.query == "?" { "" } else { &url.query };
-    let message = http::Request::builder()
-        .method(Method::POST)
+    let mut message = http::Request::builder()
         .uri(format!("{}{query}", url.path))
         .header(header::HOST, url.endpoint.authority())
-        .header(header::CONTENT_LENGTH, 0)
-        .body(Full::default())
-        .map_err(|error| error.to_string())?;
-    let mut line = Line::open(&url.endpoint).await?;
-    match line.send(message).await {
-        Ok(Ok(response)) => Ok(response.status()),
-        Ok(Err(_)) => Err("the connection was closed at once".to_owned()),
-        Err(error) => Err(deepest(&error)),
+        .header(header::ACCEPT_ENCODING, "identity");
+    if method != Method::GET {
+        message = message.header(header::CONTENT_LENGTH, content.len());
     }
+    if !content_type.is_empty() {
+        message = message.header(header::CONTENT_TYPE, content_type);
+    }
+    let unwritable = |error: http::Error| NoAnswer::Unreachable(error.to_string());
+    let message = message.method(method).body(Full::new(content)).map_err(unwritable)?;
+    let mut line = Line::open(&url.endpoint).await.map_err(NoAnswer::Unreachable)?;
+    match line.send(message).await? {
+        Ok(response) => Ok((line, response)),
+        Err(_) => Err(NoAnswer::Unreachable("the connection was closed at once".to_owned())),
+    }
+}
+
+/// A content, read whole; `None` when it is too long.
+pub(super) async fn read_whole(
+    mut body: Incoming,
+    bytes_max: usize,
+) -> Result<Option<Bytes>, NoAnswer> {
+    let mut content = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if content.len() + data.len() > bytes_max {
+            return Ok(None);
+        }
+        content.extend_from_slice(&data);
+    }
+    Ok(Some(content.freeze()))
 }
 
 /// The innermost reason: what a person can act on.

@@ -9,9 +9,9 @@
 //!
 //! - **in step**: it executed every request up to a place of the log. Calls are executed, after
 //!   what the copy missed of the log before them.
-//! - **restoring**: what it holds became unknown, and it can be reset. Calls wait for a while, and
-//!   have no answer then.
-//! - **fenced**: what it holds became unknown, and it cannot be reset. Calls have no answer.
+//! - **restoring**: what it holds became unknown, and there is a way back, by a reset or a
+//!   snapshot. Calls wait for a while, and have no answer then.
+//! - **fenced**: what it holds became unknown, and there is no way back. Calls have no answer.
 //!
 //! It becomes unknown when a call has no answer, when its answer is not the agreed one, and when
 //! this process starts, since the copy may have executed what nobody here remembers.
@@ -24,6 +24,8 @@
 //! | `copy` | the copy as a client sees it: a call, and its answer or none |
 //! | `desk` | calls that wait, and where answers go |
 //! | `keeper` | what the copy holds, and how it gets to hold it again |
+//! | `stored` | a snapshot of the copy's state on the disk |
+//! | `saves` | when it is taken, and how it is put back |
 //! | `sight` | the same, for those who ask |
 
 mod copy;
@@ -34,12 +36,15 @@ mod json;
 mod keeper;
 mod line;
 mod listener;
+mod saves;
 mod sight;
+mod stored;
 
 pub use copy::{NoAnswer, OwnCopy, Rules};
 pub use json::canonical;
 
 pub(crate) use keeper::{Past, Reset};
+pub(crate) use saves::{SavePlan, Saves};
 pub(crate) use sight::{CopySight, CopyStanding};
 
 use desk::{Desk, Work};
@@ -72,6 +77,8 @@ pub(crate) struct Parts<D> {
     pub(crate) past: Past<D>,
     /// How the copy is put back to its beginning, where it can be.
     pub(crate) reset: Option<Reset>,
+    /// Snapshots of the copy's state, where they are taken.
+    pub(crate) saves: Option<Saves<D>>,
     /// Whether nothing was ever executed, so that a copy at its beginning is in step.
     pub(crate) fresh: bool,
     /// Where answers go.
@@ -90,11 +97,13 @@ impl Host {
     pub(crate) fn start<D: Disk>(parts: Parts<D>) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (work, waiting) = mpsc::channel(WORK_MAX);
-        let Parts { copy, past, reset, fresh, answered } = parts;
+        let Parts { copy, past, reset, saves, fresh, answered } = parts;
         let sight = Arc::new(CopySight::default());
         let desk = Desk::new(waiting, Arc::clone(&answered));
-        let mut keeper = Keeper::new(copy, past, reset, Arc::clone(&sight));
-        if !fresh {
+        let mut keeper = Keeper::new(copy, past, reset, saves, Arc::clone(&sight));
+        if fresh {
+            keeper.begin();
+        } else {
             keeper.lose(&Lost::Restarted);
         }
         thread::Builder::new()
@@ -151,6 +160,7 @@ impl<D: Disk> Hosting<D> {
 
     /// Gets the copy in step, and the call that waits executed.
     async fn settle(&mut self) -> Result<(), Ended> {
+        let mut saved = false;
         loop {
             if let Some((slot, kept_up)) = self.desk.agreed() {
                 self.keeper.agreed(slot, kept_up);
@@ -168,21 +178,29 @@ impl<D: Disk> Hosting<D> {
                 self.restore().await?;
                 continue;
             }
-            let Some((slot, calls)) = self.desk.take() else { return Ok(()) };
+            let Some((slot, calls)) = self.desk.take() else {
+                // Once a turn: a copy that cannot be saved now is asked again at the next.
+                if saved || !self.keeper.is_save_due() {
+                    return Ok(());
+                }
+                saved = true;
+                self.save().await?;
+                continue;
+            };
             let answers = self.keeper.serve(slot, &calls).await;
             self.desk.answer(slot, answers);
         }
     }
 
     /// Brings the copy to the log's end, with as many attempts as that takes. A copy that cannot
-    /// be reset has one.
+    /// be brought back has one.
     async fn restore(&mut self) -> Result<(), Ended> {
         let mut pause = PAUSE_LEAST;
         while let Err(lost) = self.attempt().await? {
             self.keeper.fail(&lost);
             // Nobody need wait for an attempt that may never succeed.
             self.desk.give_up();
-            if !self.keeper.can_reset() {
+            if !self.keeper.can_restore() {
                 return Ok(());
             }
             let next = Instant::now() + pause;
@@ -193,6 +211,19 @@ impl<D: Disk> Hosting<D> {
             pause = (pause * 2).min(PAUSE_MOST);
         }
         Ok(())
+    }
+
+    /// Saves the copy's state, while calls that come wait, each for its time.
+    async fn save(&mut self) -> Result<(), Ended> {
+        let (keeper, desk) = (&mut self.keeper, &mut self.desk);
+        let mut saving = std::pin::pin!(keeper.save());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut saving => return Ok(()),
+                held = desk.hold() => held?,
+            }
+        }
     }
 
     /// One attempt, while calls that come wait, each for its time.

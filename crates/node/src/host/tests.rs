@@ -13,7 +13,12 @@ use std::sync::{
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+mod snapshots;
+
 const TIME: UnixMillis = UnixMillis(1_763_658_123_456);
+
+/// Long enough for a machine that also compiles.
+const SOON: Duration = Duration::from_secs(30);
 
 /// A log and a host on it.
 struct Scene {
@@ -79,6 +84,17 @@ fn call(index: u64, path: &str) -> Call {
 impl Scene {
     /// A host of a copy at this address, on a log with genesis and these exchanges.
     fn new(address: &str, reset: Option<Reset>, fresh: bool, past: &[(&str, Response)]) -> Self {
+        Self::with(address, reset, None, fresh, past)
+    }
+
+    /// The same, with snapshots of the copy's state.
+    fn with(
+        address: &str,
+        reset: Option<Reset>,
+        saves: Option<Saves<MemoryDisk>>,
+        fresh: bool,
+        past: &[(&str, Response)],
+    ) -> Self {
         let owner = Owner { chain: chain(), replica: ReplicaId(2) };
         let mut log = Log::open(MemoryDisk::new(), owner).unwrap().log;
         log.append(&[item(0, None)]).unwrap();
@@ -100,6 +116,7 @@ impl Scene {
             copy: OwnCopy::new(Endpoint::parse(address).unwrap(), rules),
             past,
             reset,
+            saves,
             fresh,
             answered: Arc::new(move |slot, answers| {
                 let _ = sender.send((slot, answers));
@@ -128,7 +145,7 @@ impl Scene {
     }
 
     async fn comes_to(&self, standing: CopyStanding) {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + SOON;
         while self.standing() != standing {
             assert!(Instant::now() < deadline, "it is {:?}", self.standing());
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -287,7 +304,7 @@ async fn a_reset_that_fails_is_tried_again_and_nobody_waits_for_it_meanwhile() {
     let mut scene = Scene::new(&fake.address, reset_of(&fake), false, &[("/a", said("x"))]);
     let before = Instant::now();
     assert_eq!(scene.call(1, &[(2, "/b")]).await, [None]);
-    assert!(before.elapsed() < Duration::from_secs(5));
+    assert!(before.elapsed() < Duration::from_secs(9), "less than a call waits for a copy");
     scene.comes_to(CopyStanding::InStep { next: Index(2) }).await;
     assert_eq!(*tries.lock().unwrap(), 3);
 }

@@ -3,10 +3,10 @@
 use super::{Finding, Stop};
 use crate::{command::curl::parse_copy, failure::Failure};
 use quorate_node::{
-    Config,
+    AnswerRules, Config,
     host::{OwnCopy, Rules},
 };
-use quorate_proof::{Coverage, Entry, Policy};
+use quorate_proof::{Entry, Policy};
 use quorate_replica::{Limits, departure, execute::seed, was_called};
 use quorate_types::{Call, Exchange, Response};
 use std::{path::Path, time::Duration};
@@ -19,35 +19,31 @@ pub(super) struct Upstream {
     url: String,
     policy: Policy,
     rules: Rules,
-    /// Made when the first exchange tells what is covered.
-    copy: Option<OwnCopy>,
+    copy: OwnCopy,
 }
 
 impl Upstream {
-    /// The copy at a URL, which nobody called yet. A replica's configuration tells how its cluster
-    /// reads answers.
+    /// The copy at a URL, which nobody called yet. The policy tells what is covered of its answers,
+    /// a replica's configuration how long they may be.
     pub(super) fn new(url: &str, config: Option<&Path>, policy: &Policy) -> Result<Self, Failure> {
         let asked = parse_copy(url)?;
         if asked.path != "/" || asked.query != "?" {
             let message = format!("`{url}` names more than a host and a port");
             return Err(Failure::usage("audit-upstream", message));
         }
-        let config = config.map(Config::load).transpose();
-        let config = config.map_err(|error| Failure::usage(error.code(), error))?;
+        let wrong = |error: &dyn std::fmt::Display| Failure::usage("policy-answers", error);
+        let answers = AnswerRules::of_policy(policy.text()).map_err(|error| wrong(&error))?;
         let rules = Rules {
             authority: policy.origin().name.clone(),
-            coverage: Coverage::default(),
-            volatile: Vec::new(),
-            canonical_json: false,
-            body_max: Limits::default().body_max,
+            coverage: answers.coverage(),
+            volatile: answers.volatile_fields.into_iter().collect(),
+            canonical_json: answers.canonical_json,
+            body_max: body_max(config, policy)?,
             call_timeout: CALL_TIMEOUT,
             own_paths: Vec::new(),
         };
-        let rules = match config.as_ref().and_then(|config| config.copy_rules()) {
-            Some(known) => Rules { call_timeout: CALL_TIMEOUT, ..known },
-            None => rules,
-        };
-        Ok(Self { url: url.to_owned(), policy: policy.clone(), rules, copy: None })
+        let copy = OwnCopy::new(asked.endpoint, rules.clone());
+        Ok(Self { url: url.to_owned(), policy: policy.clone(), rules, copy })
     }
 
     /// Where the copy is.
@@ -61,18 +57,10 @@ impl Upstream {
             return Ok(());
         }
         let Exchange { request, response } = exchange;
-        if self.copy.is_none() {
-            if let Some(covers) = response.field("quorate-covers") {
-                self.rules.coverage = Coverage::parse(covers).unwrap_or_default();
-            }
-            let at = parse_copy(&self.url)?.endpoint;
-            self.copy = Some(OwnCopy::new(at, self.rules.clone()));
-        }
-        let Some(copy) = &mut self.copy else { return Ok(()) };
         let chain = self.policy.origin().chain;
         let seed = seed(&chain, entry.index, request);
         let call = Call { index: entry.index, time: entry.time, seed, request: request.clone() };
-        let answer = copy.call(&call).await.map_err(|error| {
+        let answer = self.copy.call(&call).await.map_err(|error| {
             let message = format!("entry {}: {error}", entry.index);
             Failure::failed("audit-upstream", message)
         })?;
@@ -86,6 +74,17 @@ impl Upstream {
             None => Ok(()),
         }
     }
+}
+
+/// The longest content of an answer, as a replica's configuration has it, or the default.
+fn body_max(config: Option<&Path>, policy: &Policy) -> Result<usize, Failure> {
+    let Some(path) = config else { return Ok(Limits::default().body_max) };
+    let config = Config::load(path).map_err(|error| Failure::config(path, &error))?;
+    if config.policy().digest() != policy.digest() {
+        let message = format!("{} is not of the cluster whose policy is believed", path.display());
+        return Err(Failure::usage("config-policy-differs", message));
+    }
+    Ok(config.file().limits.body_bytes_max)
 }
 
 /// What an answer has otherwise than the recorded one.

@@ -127,9 +127,12 @@ impl Report {
         if let Some(configuration) = self.configuration() {
             let _ = writeln!(
                 out,
-                "\nfor quorate.toml, the same at all members:\n\n{configuration}\n\
+                "\nfor `quorate init` or `quorate dev`, which tell clients by the policy:\n\n  {}\n\n\
+                 and so in each quorate.toml:\n\n{configuration}\n\
                  with it, {} of {} requests are answered differently",
-                self.left, self.requests
+                self.options().join(" "),
+                self.left,
+                self.requests
             );
         }
         out
@@ -154,7 +157,15 @@ impl Report {
             "differing_when_configured": self.left,
             "findings": findings.collect::<Vec<_>>(),
             "configuration": self.configuration(),
+            "options": self.options(),
         })
+    }
+
+    /// The same, as options of `quorate init`.
+    fn options(&self) -> Vec<&str> {
+        let spelling = self.canonical_json.then_some("--canonical-json");
+        let fields = self.volatile_fields.iter().flat_map(|name| ["--volatile-field", name]);
+        spelling.into_iter().chain(fields).collect()
     }
 
     /// What makes some of it equal, as a part of `quorate.toml`.

@@ -1,6 +1,7 @@
 //! Eight clients and a probe: what they ask, what they were answered, what they must remember.
 
 use super::{
+    cart::{Orders, shop},
     history::{Ask, Histories, OPERATIONS_MOST, Seen},
     random::Random,
 };
@@ -66,8 +67,21 @@ pub(crate) struct Probe {
     pub(crate) done: Instant,
 }
 
+/// What clients ask for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Work {
+    /// Keys and values.
+    Keys,
+    /// Shopping carts.
+    Carts,
+}
+
 /// What all clients share.
 pub(crate) struct World {
+    pub(crate) work: Work,
+    pub(crate) orders: Orders,
+    /// Proven answers that say that the copies of the service gave none in common.
+    pub(crate) voids: AtomicU64,
     pub(crate) policy: Arc<Policy>,
     pub(crate) gateways: Vec<Endpoint>,
     pub(crate) histories: Histories,
@@ -81,8 +95,11 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(policy: Arc<Policy>, gateways: Vec<Endpoint>) -> Self {
+    pub(crate) fn new(work: Work, policy: Arc<Policy>, gateways: Vec<Endpoint>) -> Self {
         Self {
+            work,
+            orders: Orders::default(),
+            voids: AtomicU64::new(0),
             policy,
             gateways,
             histories: Histories::default(),
@@ -108,7 +125,7 @@ impl World {
     }
 
     /// Sends a request, with one key, until a verified answer is there.
-    async fn insist(&self, client: &Client, sent: &SentRequest) -> Option<Acknowledged> {
+    pub(crate) async fn insist(&self, client: &Client, sent: &SentRequest) -> Option<Acknowledged> {
         let start = Instant::now();
         while start.elapsed() < INSIST {
             match client.send_prepared(sent.clone()).await {
@@ -165,6 +182,9 @@ impl Load {
 /// One client: one operation after the other.
 async fn work(world: Arc<World>, n: u64, mut random: Random) {
     let client = world.client(usize::try_from(n).unwrap());
+    while world.work == Work::Carts && !world.stop.load(Relaxed) {
+        shop(&world, &client, &mut random).await;
+    }
     // What this client last saw a counter at, by the key that stood for it.
     let mut seen: (String, Option<u32>) = Default::default();
     while !world.stop.load(Relaxed) {
@@ -181,7 +201,12 @@ async fn work(world: Arc<World>, n: u64, mut random: Random) {
         };
         let sent = client.prepare(call(&key, ask)).expect("a request that can be sent");
         let id = world.histories.call(&key, ask);
-        if let Some(answer) = world.insist(&client, &sent).await {
+        let answer = world.insist(&client, &sent).await;
+        // Whether a void request was executed, its answer does not say for sure.
+        let void = answer.as_ref().is_some_and(|answer| answer.status == 502);
+        if void {
+            world.voids.fetch_add(1, Relaxed);
+        } else if let Some(answer) = answer {
             let told = Seen { status: answer.status, value: told(ask, &answer) };
             world.histories.answered(&key, id, told);
             match (ask, told.status) {
@@ -208,8 +233,16 @@ async fn probe(world: Arc<World>) {
         let (world, client) = (world.clone(), clients[n % clients.len()].clone());
         writes.push(tokio::spawn(async move {
             let sent = Instant::now();
-            let call = Call { method: "PUT".into(), ..Call::get(format!("/kv/p{}", n % 8), "?") };
+            let call = match world.work {
+                Work::Keys => {
+                    Call { method: "PUT".into(), ..Call::get(format!("/kv/p{}", n % 8), "?") }
+                }
+                Work::Carts => Call::get("/cart/items".to_owned(), "?"),
+            };
             match client.send(call).await {
+                Ok(answer) if answer.response.status == 502 => {
+                    world.voids.fetch_add(1, Relaxed);
+                }
                 Ok(answer) => {
                     push(&world.probes, Probe { sent, done: Instant::now() });
                     push(&world.acknowledged, answer.into());

@@ -1,5 +1,6 @@
 //! The replicas' processes: killed, waited for, killed again.
 
+use super::copies::Copies;
 use crate::{
     binary::Person,
     running::{Dev, SOON, free_ports, pid},
@@ -48,20 +49,24 @@ pub(crate) struct Victims {
 }
 
 impl Victims {
-    /// Starts four replicas that take snapshots often.
-    pub(crate) fn start(runtime: Handle) -> Self {
+    /// Starts four replicas of a service, or with copies of it, that take snapshots often.
+    pub(crate) fn start(runtime: Handle, service: &str, copies: Option<&Copies>) -> Self {
         let person = Person::new();
         // A build meanwhile must not exchange the binary that replicas are started again from.
         let binary = person.home.path().join("quorate");
         fs::copy(env!("CARGO_BIN_EXE_quorate"), &binary).unwrap();
         let port = free_ports().to_string();
-        person.run(&["init", "--dir", "cluster", "--port", &port]).exits(0);
-        for i in 0..4 {
+        let plan = ["init", "--dir", "cluster", "--port", &port, "--service", service];
+        person.run(&plan).exits(0);
+        for i in 0..4_usize {
             let path = person.path(&format!("cluster/r{i}/quorate.toml"));
             let mut config: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
             let snapshots =
                 format!("every_bytes = {SNAPSHOT_BYTES}\ninstall_lag = {INSTALL_LAG}\n");
             config.insert("snapshots".into(), snapshots.parse::<toml::Table>().unwrap().into());
+            if let Some(copies) = copies {
+                config.insert("copy".into(), copies.table(i).into());
+            }
             fs::write(&path, config.to_string()).unwrap();
         }
         let dev = Dev::of(&binary, &person, &["--dir", "cluster"]);
@@ -126,7 +131,10 @@ impl Victims {
         loop {
             self.check_deaths();
             let states: Vec<_> = (0..self.pids.len()).map(|i| self.status(i)).collect();
-            let ready = |state: &Option<Value>| state.as_ref().is_some_and(|s| s["ready"] == true);
+            let in_step = |s: &Value| s["copy"].is_null() || s["copy"]["standing"] == "in-step";
+            let ready = |state: &Option<Value>| {
+                state.as_ref().is_some_and(|s| s["ready"] == true && in_step(s))
+            };
             if states.iter().all(ready) {
                 return;
             }
@@ -201,6 +209,20 @@ impl Victims {
         let log = self.last_log(replica);
         assert!(self.killed.contains(&process), "a replica failed: {event}\n{log}");
         None
+    }
+
+    /// The audit of a gateway's log, executed again by a fresh copy.
+    pub(crate) fn audit(&self, fresh: &str) {
+        let gateway = format!("http://{}", self.gateways[1].authority());
+        let policy = self.policy.to_str().unwrap();
+        let audit = ["audit", "--output", "json", "--policy", policy, "--upstream", fresh];
+        let report = self.person.run(&[&audit[..], &[&gateway]].concat()).exits(0).json();
+        assert_eq!(report["re_executed"], true, "{report}");
+    }
+
+    /// Notes that other processes than replicas are killed now.
+    pub(crate) fn note(&mut self, kind: &'static str) {
+        self.kills.push(Kill { kind, at: Instant::now() });
     }
 
     fn last_log(&self, replica: usize) -> String {

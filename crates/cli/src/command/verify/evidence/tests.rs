@@ -31,6 +31,7 @@ impl Cluster {
             port: 7400,
             hosts: Vec::new(),
             name: "dev.localhost".into(),
+            answers: quorate_node::AnswerRules::default(),
         };
         quorate_node::init(&plan).unwrap();
         let at = |i: usize| -> PathBuf { dir.join(format!("r{i}")) };
