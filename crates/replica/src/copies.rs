@@ -255,6 +255,12 @@ impl Copies {
         self.ordered.get(&slot)
     }
 
+    /// Whether it is known what became of a slot's calls.
+    fn is_agreed(&self, slot: Slot) -> bool {
+        let awaited = self.awaiting.as_ref().filter(|it| it.slot == slot);
+        awaited.is_none_or(|it| it.agreed.is_some())
+    }
+
     /// Sees whether what became of the awaited calls is known by now.
     fn agree(&mut self) {
         let Some(awaiting) = self.awaiting.as_mut().filter(|it| it.agreed.is_none()) else {
@@ -282,11 +288,14 @@ impl Copies {
         let awaiting = self.awaiting.as_ref()?;
         let known = self.known.get(&awaiting.slot);
         let agreed = awaiting.agreed.as_ref()?.iter().enumerate();
-        let own = |call: usize| known?.own.as_ref()?.get(call)?.as_ref();
+        let own = known.and_then(|known| known.own.as_deref()).unwrap_or_default();
+        let kept = |call: usize| own.get(call)?.as_ref().filter(|_| seeded(Bug::OwnAnswerKept));
+        // It may be the own answer to another call: what is known by its digest is not fetched.
+        let of = |digest: &Digest| own.iter().flatten().find(|it| answers::digest(it) == *digest);
         agreed
             .map(|(call, agreed)| match agreed {
-                Agreed::Answer(digest) => own(call)
-                    .filter(|it| answers::digest(it) == *digest || seeded(Bug::OwnAnswerKept))
+                Agreed::Answer(digest) => kept(call)
+                    .or_else(|| of(digest))
                     .or_else(|| awaiting.fetched.get(digest))
                     .cloned(),
                 void => answers::void(rules, *void),
@@ -466,6 +475,21 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             let known = self.copies.known.get(&slot);
             let told: Vec<_> = known.iter().flat_map(|it| it.reports.values()).cloned().collect();
             out.push(Effect::Send { to: To::One(via), message: Message::Told(told) });
+        }
+    }
+
+    /// A peer told what it knows of the reports about the awaited slot.
+    pub(crate) fn take_told(&mut self, told: Vec<Report>, out: &mut Effects<P>) {
+        let whole = outcome::unanimous(told.iter(), self.copies.committee).is_some();
+        for report in told {
+            let (reporter, slot) = (report.reporter, report.slot);
+            // Who told them has them already: to its own no answer is due.
+            self.take_report(self.config.me, report.clone(), out);
+            // A liar may have reported otherwise to this replica. Equal reports of all settle the
+            // slot all the same, and whoever holds them waits for no outcome.
+            if whole && !self.copies.is_agreed(slot) {
+                self.copies.known.entry(slot).or_default().reports.insert(reporter, report);
+            }
         }
     }
 

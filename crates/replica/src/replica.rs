@@ -376,10 +376,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             Message::Progress(progress) => self.progressed(via, progress),
             Message::Sync(sync) => self.sync(at, via, sync, out),
             Message::Report(report) => self.take_report(via, report, out),
-            Message::Told(reports) => {
-                // Who told them has them already: to its own no answer is due.
-                reports.into_iter().for_each(|it| self.take_report(self.config.me, it, out));
-            }
+            Message::Told(reports) => self.take_told(reports, out),
             Message::AskAnswer { slot, digest } => self.serve_answer(via, slot, digest, out),
             Message::Answer { response, .. } => self.take_answer(*response),
             Message::RejoinAsk { nonce } => self.report(at, via, nonce, out),

@@ -27,6 +27,10 @@ pub(super) const EARLY_PROPOSALS_MAX: usize = 8;
 /// Who asked so often in vain wants another view: where power was lost everywhere, perhaps nobody
 /// holds a certified state any more, and what was voted on below it must be voted on again.
 const STUCK_MAX: u32 = 8;
+/// A report or an opening of one view is repeated to one peer half as soon each time, at most so
+/// often. They are the largest messages: on slow links, those of everybody to everybody would
+/// otherwise wait for each other until the next view change.
+const OPENING_DOUBLINGS_MAX: u32 = 5;
 /// Answers a peer may cause within one busy interval, in windows.
 const QUOTA_WINDOWS: u64 = 4;
 
@@ -43,6 +47,8 @@ pub(super) struct Peer {
     is_joined: bool,
     joined: u32,
     told_at: Option<Time>,
+    /// What view this replica last told it how to come into, when, and how often.
+    opened: (View, Option<Time>, u32),
     quota: u64,
     quota_at: Option<Time>,
 }
@@ -409,6 +415,21 @@ impl<C: Command> Pbft<C> {
         may
     }
 
+    /// Whether a peer is to be told again how to come into this replica's view.
+    fn may_open(&mut self, peer: ReplicaId) -> bool {
+        let (now, view, pause) = (self.now, self.view, self.config.pause());
+        let (of, at, times) = &mut self.peers.entry(peer).or_default().opened;
+        if *of != view {
+            (*of, *at, *times) = (view, None, 0);
+        }
+        let wait = pause.saturating_mul(1 << times.saturating_sub(1).min(OPENING_DOUBLINGS_MAX));
+        let due = at.is_none_or(|at| now.since(at) >= wait);
+        if due {
+            (*at, *times) = (Some(now), times.saturating_add(1));
+        }
+        due
+    }
+
     /// What a peer in a lower view, or below the stable slot, needs first. At most once each half
     /// of a busy interval.
     fn help_along(&mut self, from: ReplicaId, status: &Status, out: &mut Out<C>) {
@@ -431,11 +452,13 @@ impl<C: Command> Pbft<C> {
             return;
         }
         peer.told_at = Some(now);
-        if let Some(opening) = opening {
-            self.send(To::One(from), Body::NewView((*opening).clone()), out);
-        }
-        if let Some(report) = report {
-            self.send(To::One(from), Body::ViewChange(report), out);
+        if behind && self.may_open(from) {
+            if let Some(opening) = opening {
+                self.send(To::One(from), Body::NewView((*opening).clone()), out);
+            }
+            if let Some(report) = report {
+                self.send(To::One(from), Body::ViewChange(report), out);
+            }
         }
         if let Some(certificate) = stable {
             self.send(To::One(from), Body::Stable(certificate), out);

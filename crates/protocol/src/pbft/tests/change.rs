@@ -567,6 +567,10 @@ fn a_replica_that_missed_the_new_view_is_told() {
     assert_eq!(words(&rig.hear(0, late.clone())), "NewView(1)");
     assert_eq!(words(&rig.hear(0, late.clone())), "", "once for a while");
     rig.pass(Duration::from_millis(150));
+    assert_eq!(words(&rig.hear(0, late.clone())), "NewView(1)");
+    rig.pass(Duration::from_millis(150));
+    assert_eq!(words(&rig.hear(0, late.clone())), "", "half as soon each time");
+    rig.pass(Duration::from_millis(100));
     assert_eq!(words(&rig.hear(0, late)), "NewView(1)");
     assert_eq!(rig.engine.view(), View(1));
 }
