@@ -27,6 +27,6 @@ if [ "${1:-}" = --install ]; then
     command -v cometbft > /dev/null || GOBIN=$PEERS go install "$COMETBFT"
 fi
 
-cargo build --release --locked --package quorate-cli
-cargo build --release --locked --package quorate-gateway --example plain
+cargo build --release --locked --workspace --bins
+cargo build --release --locked --workspace --example plain
 exec cargo xtask compare "$@"

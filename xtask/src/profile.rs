@@ -147,7 +147,7 @@ impl Options {
 fn build() -> Result<(), String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let built = Command::new(cargo)
-        .args(["build", "--release", "--locked", "--package", "quorate-cli"])
+        .args(["build", "--release", "--locked", "--workspace", "--bins"])
         .status();
     match built {
         Ok(status) if status.success() => Ok(()),
