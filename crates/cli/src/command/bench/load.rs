@@ -85,7 +85,7 @@ impl Load {
             Content::Text { text, media_type } => (Body::of(text), media_type),
         };
         let media_type = HeaderValue::from_str(media_type).map_err(|_| {
-            Failure::usage("request-field", format!("`{media_type}` is no media type"))
+            Failure::usage("request-unwritable", format!("`{media_type}` is no media type"))
         })?;
         let signing = signer.zip(policy.clone()).map(|(signer, policy)| {
             Client::new(policy.into(), Vec::new(), Options::default()).signing_as(signer)
