@@ -135,12 +135,10 @@ fn a_configuration_that_is_there_is_applied() {
         }
     });
     let person = Person::new();
-    person.run(&["init", "--dir", "c", "--service", "http://127.0.0.1:900{i}"]).exits(0);
+    let rules = ["--canonical-json", "--volatile-field", "etag", "--request-field", "x-shop"];
+    let init = ["init", "--dir", "c", "--service", "http://127.0.0.1:900{i}"];
+    person.run(&[&init[..], &rules].concat()).exits(0);
     let config = person.path("c/r0/quorate.toml");
-    let copy = "[copy]\ncanonical_json = true\nvolatile_fields = [\"etag\"]\n\
-                request_fields = [\"x-shop\"]\n";
-    let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, format!("{text}\n{copy}")).unwrap();
     let (_, run) = copies.examine(&["--config", &config]);
     assert_eq!(run.exits(0).stdout, "same: 2 copies answered 5 requests alike\n");
     // A field that is covered by configuration reaches the copies, and one that is not does not.
