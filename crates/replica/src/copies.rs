@@ -291,11 +291,12 @@ impl Copies {
         let own = known.and_then(|known| known.own.as_deref()).unwrap_or_default();
         let kept = |call: usize| own.get(call)?.as_ref().filter(|_| seeded(Bug::OwnAnswerKept));
         // It may be the own answer to another call: what is known by its digest is not fetched.
-        let of = |digest: &Digest| own.iter().flatten().find(|it| answers::digest(it) == *digest);
+        let of: BTreeMap<Digest, &Response> =
+            own.iter().flatten().map(|it| (answers::digest(it), it)).collect();
         agreed
             .map(|(call, agreed)| match agreed {
                 Agreed::Answer(digest) => kept(call)
-                    .or_else(|| of(digest))
+                    .or_else(|| of.get(digest).copied())
                     .or_else(|| awaiting.fetched.get(digest))
                     .cloned(),
                 void => answers::void(rules, *void),
