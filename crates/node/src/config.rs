@@ -130,7 +130,8 @@ pub struct Ordering {
     pub batch_requests_max: usize,
     /// The most bytes of requests in one slot; one larger request goes alone.
     pub batch_bytes_max: usize,
-    /// How many slots the primary fills at one time before requests wait for a fuller one.
+    /// How many slots the primary has in progress at most, but for full ones. Requests wait 20 ms for
+    /// one in progress, and, while none is, 8 ms for as many others as the last one had.
     pub pipeline: usize,
     /// The most requests that wait to be ordered; above it gateways answer 503.
     pub waiting_max: usize,
@@ -145,7 +146,7 @@ impl Default for Ordering {
             window: 128,
             batch_requests_max: 512,
             batch_bytes_max: 2 << 20,
-            pipeline: 2,
+            pipeline: 8,
             waiting_max: 16_384,
             view_timeout_ms: 800,
         }

@@ -1,9 +1,16 @@
 //! `Admitted -> Batch`: requests wait here until they are executed.
 //!
-//! Batching is adaptive and has no clock: while fewer own batches are undecided than the pipeline
-//! allows, whatever waits is proposed at once; else it waits for a commit, or until a batch is
-//! full. So a lone request never waits, and under load a batch fills in the time that the one
-//! before it takes.
+//! Batching is adaptive. A batch costs votes and syncs whatever is in it, so a fuller one is cheaper:
+//!
+//! | own batches that are undecided | what waits is proposed |
+//! |---|---|
+//! | none | once it is as much as the last batch had, or after [`Limits::gather`] |
+//! | fewer than the pipeline holds | after [`Limits::linger`] |
+//! | any | when it fills a batch |
+//!
+//! So a lone request after a lone one never waits. Under load a batch fills while the one before it
+//! is decided, and then for the moment in which those come back who were just answered. Where votes
+//! travel for long, batches follow each other without waiting for them.
 
 use crate::{
     admit::{Admitted, outcome_weight},
@@ -16,7 +23,10 @@ use quorate_types::{
     UnixMillis,
     bug::{Bug, seeded},
 };
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 /// Who brought a request here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,6 +60,15 @@ pub(crate) enum Unplaced {
     KeyRuns,
     /// There is no room.
     Full,
+}
+
+/// For what the requests in line wait, before they are proposed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Pause {
+    /// For others to come: nothing is undecided.
+    Gather,
+    /// For a batch that is undecided.
+    Linger,
 }
 
 /// How much waits.
@@ -97,6 +116,12 @@ pub(crate) struct Batcher {
     outcome: Option<Outcome>,
     room: u32,
     in_flight: usize,
+    /// How many items the last batch had.
+    last: usize,
+    /// The pause whose timer runs.
+    paused: Option<Pause>,
+    /// The pause that is over.
+    over: Option<Pause>,
     limits: Limits,
 }
 
@@ -114,6 +139,9 @@ impl Batcher {
             outcome: None,
             room: 0,
             in_flight: 0,
+            last: 0,
+            paused: None,
+            over: None,
             limits,
         }
     }
@@ -329,12 +357,48 @@ impl Batcher {
         self.in_flight = 0;
     }
 
+    /// For what there is still to wait. `None` where nothing is in line, and where only a full
+    /// batch would be proposed.
+    fn pause(&self) -> Option<Pause> {
+        match self.in_flight {
+            _ if self.queue.is_empty() && self.rejoins.is_empty() => None,
+            0 => Some(Pause::Gather),
+            some => (some < self.limits.pipeline).then_some(Pause::Linger),
+        }
+    }
+
+    /// The timer of the pause, where it is to be armed anew or disarmed. Asked for when all that
+    /// should be proposed was.
+    pub(crate) fn pause_timer(&mut self) -> Option<Option<Duration>> {
+        // One that is over is not begun again: there is no room for what waits, or no window.
+        let pause = self.pause().filter(|pause| self.room > 0 && self.over != Some(*pause));
+        if pause == self.paused {
+            return None;
+        }
+        self.paused = pause;
+        Some(pause.map(|pause| match pause {
+            Pause::Gather => self.limits.gather,
+            Pause::Linger => self.limits.linger,
+        }))
+    }
+
+    /// The timer of the pause fired.
+    pub(crate) fn end_pause(&mut self) {
+        self.over = self.paused.take();
+    }
+
+    /// Whether what is in line should not wait for more.
+    fn is_ripe(&self) -> bool {
+        let waiting = self.queue.len() + self.rejoins.len();
+        let enough = self.in_flight == 0 && waiting >= self.last;
+        let waited = self.over.is_some() && self.over == self.pause();
+        enough || waited || waiting >= self.limits.batch_items_max
+    }
+
     /// The next batch, if it should be proposed now. Where the window is `crowded`, there is room
     /// for an outcome alone.
     pub(crate) fn next(&mut self, clock: UnixMillis, crowded: bool) -> Option<Batch> {
-        let waiting = self.queue.len() + self.rejoins.len();
-        let full = waiting >= self.limits.batch_items_max;
-        let may_fill = !crowded && (self.in_flight < self.limits.pipeline || full);
+        let may_fill = !crowded && self.is_ripe();
         if self.room == 0 {
             return None;
         }
@@ -363,10 +427,14 @@ impl Batcher {
             self.queue.pop_front();
         }
         if items.is_empty() {
+            if may_fill {
+                self.over = None;
+            }
             return None;
         }
         self.in_flight = self.in_flight.saturating_add(1);
         self.room = self.room.saturating_sub(1);
+        (self.last, self.over) = (items.len(), None);
         Some(Batch { time: clock, items })
     }
 

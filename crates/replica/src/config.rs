@@ -39,8 +39,13 @@ pub struct Limits {
     pub batch_items_max: usize,
     /// The most bytes of requests in one batch; one request larger than this goes alone.
     pub batch_bytes_max: usize,
-    /// How many own batches may be undecided before requests wait for a fuller one.
+    /// How many own batches may be undecided before only a full one is proposed.
     pub pipeline: usize,
+    /// How long requests wait for others while no own batch is undecided; not at all where they are
+    /// as many as the last batch had.
+    pub gather: Duration,
+    /// How long requests wait for own batches that are undecided.
+    pub linger: Duration,
     /// The most requests that wait to be ordered, of all gateways together.
     pub waiting_max: usize,
     /// The most bytes that they take; those of one peer take half of it at most.
@@ -75,7 +80,9 @@ impl Default for Limits {
             body_max: 1 << 20,
             batch_items_max: 512,
             batch_bytes_max: 2 << 20,
-            pipeline: 2,
+            pipeline: 8,
+            gather: Duration::from_millis(8),
+            linger: Duration::from_millis(20),
             waiting_max: 16_384,
             waiting_bytes_max: 256 << 20,
             waiting_per_peer_max: 8_192,

@@ -733,7 +733,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
 
     /// Whether requests wait because the copies do, which is not the primary's fault.
     pub(crate) fn is_backlogged(&self) -> bool {
-        let ahead = self.config.limits.pipeline as u64;
+        // What the primary has in the air, of which nobody knows how much; of a small window less.
+        let ahead = (self.config.limits.pipeline as u64).min(self.config.window / 4);
         let waiting = self.decided.len() as u64;
         self.copies.is_awaiting() && waiting.saturating_add(ahead) >= self.config.window / 2
     }

@@ -135,6 +135,9 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         {
             self.drive(at, protocol::Input::Propose(batch), out);
         }
+        if let Some(after) = self.batcher.pause_timer() {
+            out.push(Effect::Timer { timer: Timer::Batch, after });
+        }
     }
 
     pub(crate) fn arm_patience(&mut self, out: &mut Effects<P>) {

@@ -84,6 +84,8 @@ pub enum Timer<T> {
     Patience,
     /// Tell the others how far we are, and see whether we lag.
     Progress,
+    /// Propose what waits, though a fuller batch would be cheaper.
+    Batch,
     /// Ask again in state transfer, elsewhere.
     Sync,
     /// Order what the copies answered, whether all have reported or not.

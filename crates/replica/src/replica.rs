@@ -290,6 +290,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
             Input::Timer(Timer::Engine(timer)) => {
                 self.drive(at, protocol::Input::Timer(timer), out);
             }
+            Input::Timer(Timer::Batch) => self.batcher.end_pause(),
             Input::Timer(Timer::Patience) => self.lose_patience(at, out),
             Input::Answered { slot, answers } => self.answered(slot, answers, out),
             Input::Timer(Timer::Progress) => self.tick(at, out),

@@ -245,6 +245,7 @@ pub fn timer(timer: &TimerName) -> &'static str {
         Timer::Engine(pbft::Timer::Status) => "time for a Status",
         Timer::Patience => "requests wait for too long",
         Timer::Progress => "time for a Progress",
+        Timer::Batch => "a batch waited for long enough",
         Timer::Sync => "a peer sends nothing",
         Timer::Reports => "not all copies reported",
     }

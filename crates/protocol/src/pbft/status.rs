@@ -47,10 +47,20 @@ pub(super) struct Peer {
     is_joined: bool,
     joined: u32,
     told_at: Option<Time>,
-    /// What view this replica last told it how to come into, when, and how often.
-    opened: (View, Option<Time>, u32),
+    opening: Opening,
     quota: u64,
     quota_at: Option<Time>,
+}
+
+/// How a peer was told to come into this replica's view.
+#[derive(Clone, Copy, Debug, Default)]
+struct Opening {
+    /// Which view that was.
+    view: View,
+    /// When it was told last.
+    told_at: Option<Time>,
+    /// How often it was told.
+    times: u32,
 }
 
 /// Whom this replica asked for decisions.
@@ -418,14 +428,16 @@ impl<C: Command> Pbft<C> {
     /// Whether a peer is to be told again how to come into this replica's view.
     fn may_open(&mut self, peer: ReplicaId) -> bool {
         let (now, view, pause) = (self.now, self.view, self.config.pause());
-        let (of, at, times) = &mut self.peers.entry(peer).or_default().opened;
-        if *of != view {
-            (*of, *at, *times) = (view, None, 0);
+        let opening = &mut self.peers.entry(peer).or_default().opening;
+        if opening.view != view {
+            *opening = Opening { view, ..Opening::default() };
         }
-        let wait = pause.saturating_mul(1 << times.saturating_sub(1).min(OPENING_DOUBLINGS_MAX));
-        let due = at.is_none_or(|at| now.since(at) >= wait);
+        let doublings = opening.times.saturating_sub(1).min(OPENING_DOUBLINGS_MAX);
+        let wait = pause.saturating_mul(1 << doublings);
+        let due = opening.told_at.is_none_or(|at| now.since(at) >= wait);
         if due {
-            (*at, *times) = (Some(now), times.saturating_add(1));
+            opening.told_at = Some(now);
+            opening.times = opening.times.saturating_add(1);
         }
         due
     }

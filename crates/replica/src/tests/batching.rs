@@ -9,15 +9,22 @@ use quorate_types::{Index, Outcome, Slot, Time};
 /// What the gateway knew of when the request came.
 const AT: Index = Index(5);
 
-fn batcher() -> Batcher {
-    let limits = Limits {
+fn limits() -> Limits {
+    Limits {
         batch_items_max: 3,
         batch_bytes_max: 2_000,
         pipeline: 1,
         waiting_max: 8,
         waiting_per_peer_max: 2,
         ..Limits::default()
-    };
+    }
+}
+
+fn batcher() -> Batcher {
+    batcher_of(limits())
+}
+
+fn batcher_of(limits: Limits) -> Batcher {
     let mut batcher = Batcher::new(limits);
     batcher.set_room(10);
     batcher
@@ -49,6 +56,71 @@ fn a_lone_request_is_proposed_at_once_and_the_next_ones_wait_for_its_commit() {
     assert_eq!(next(&mut batcher), None);
     batcher.decided();
     assert_eq!(next(&mut batcher), Some(2));
+}
+
+#[test]
+fn those_who_were_answered_are_waited_for_but_not_for_long() {
+    let mut batcher = batcher();
+    let gather = Limits::default().gather;
+    (1..=3).for_each(|n| enqueue(&mut batcher, n));
+    assert_eq!(next(&mut batcher), Some(3));
+    assert_eq!(batcher.pause_timer(), None, "nothing is in line");
+    batcher.decided();
+    enqueue(&mut batcher, 4);
+    assert_eq!(next(&mut batcher), None, "the last batch had three");
+    assert_eq!(batcher.pause_timer(), Some(Some(gather)));
+    assert_eq!(batcher.pause_timer(), None, "it runs");
+    enqueue(&mut batcher, 5);
+    batcher.end_pause();
+    assert_eq!(next(&mut batcher), Some(2));
+    batcher.decided();
+    (6..=7).for_each(|n| enqueue(&mut batcher, n));
+    assert_eq!(next(&mut batcher), Some(2), "as many as the last batch had need no timer");
+}
+
+#[test]
+fn what_waits_for_an_undecided_batch_is_proposed_beside_it_after_a_while() {
+    let limits = Limits { pipeline: 2, ..limits() };
+    let linger = limits.linger;
+    let mut batcher = batcher_of(limits);
+    enqueue(&mut batcher, 1);
+    assert_eq!(next(&mut batcher), Some(1));
+    enqueue(&mut batcher, 2);
+    assert_eq!(next(&mut batcher), None);
+    assert_eq!(batcher.pause_timer(), Some(Some(linger)));
+    batcher.end_pause();
+    assert_eq!(next(&mut batcher), Some(1));
+    enqueue(&mut batcher, 3);
+    assert_eq!((next(&mut batcher), batcher.pause_timer()), (None, None), "the pipeline is full");
+}
+
+#[test]
+fn a_pause_that_is_over_is_not_begun_again_while_there_is_no_room() {
+    let mut batcher = batcher();
+    (1..=3).for_each(|n| enqueue(&mut batcher, n));
+    assert_eq!(next(&mut batcher), Some(3));
+    batcher.decided();
+    enqueue(&mut batcher, 4);
+    assert!(batcher.pause_timer().is_some());
+    batcher.end_pause();
+    assert_eq!(batcher.next(UnixMillis(1), true), None, "the window is crowded");
+    assert_eq!(batcher.pause_timer(), None);
+    assert_eq!(next(&mut batcher), Some(1));
+    enqueue(&mut batcher, 5);
+    batcher.set_room(0);
+    assert_eq!(batcher.pause_timer(), None, "the engine takes nothing");
+}
+
+#[test]
+fn a_pause_ends_with_the_lead() {
+    let mut batcher = batcher();
+    (1..=3).for_each(|n| enqueue(&mut batcher, n));
+    assert_eq!(next(&mut batcher), Some(3));
+    batcher.decided();
+    enqueue(&mut batcher, 4);
+    assert!(batcher.pause_timer().is_some());
+    batcher.stop_leading();
+    assert_eq!(batcher.pause_timer(), Some(None), "the timer is disarmed");
 }
 
 /// A primary may learn by a state transfer what became of its own proposals.
