@@ -344,6 +344,12 @@ impl Execution {
         for (entry, item) in entries.iter().zip(items) {
             let at = self.record.next_index;
             match (&entry.kind, &item.exchange) {
+                // Not every answer depends on all of a request, nor is all of it remembered.
+                (EntryKind::Exchange(_), Some(Exchange { request, response }))
+                    if !self.rules.covers_all(request, response) =>
+                {
+                    return Err(fail(at, "its exchange holds what no entry covers"));
+                }
                 (EntryKind::Exchange(_), Some(exchange)) => {
                     let mut answers = match self.rules.copies {
                         true => Answers::Given(vec![exchange.response.clone()].into_iter()),

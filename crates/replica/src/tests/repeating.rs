@@ -57,6 +57,22 @@ fn a_changed_request_or_state_or_order_is_found_and_named() {
     assert_eq!(repeat(&missing).unwrap_err(), Index(3));
 }
 
+/// Neither the state nor an answer need depend on it: it would be served to others as it came.
+#[test]
+fn what_no_entry_covers_is_refused_though_it_changes_nothing() {
+    let (log, _, _) = written(4);
+    fn field() -> (String, String) {
+        ("x-forged".to_owned(), "1".to_owned())
+    }
+    let mut of_response = log.clone();
+    of_response[2].exchange.as_mut().unwrap().response.fields.push(field());
+    assert_eq!(repeat(&of_response).unwrap_err(), Index(2));
+    let mut of_request = log;
+    let exchange = of_request[3].exchange.as_mut().unwrap();
+    Arc::make_mut(&mut exchange.request).fields.push(field());
+    assert_eq!(repeat(&of_request).unwrap_err(), Index(3));
+}
+
 #[test]
 fn a_snapshot_comes_back_from_its_bytes_and_goes_on_alike() {
     let (_, recorded, mut original) = written(6);
