@@ -100,6 +100,7 @@ impl From<Reason> for RunError {
 /// with exit code 1.
 pub fn run(config: Config, options: &RunOptions) -> Result<(), RunError> {
     raise_descriptor_limit();
+    use_small_pages();
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -514,5 +515,13 @@ fn raise_descriptor_limit() {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         warn!(%error, "the limit of open files stays");
+    }
+}
+
+/// The allocator touches its memory here and there. With pages of 2 MB the kernel would clear, and
+/// keep, a third more of it than is used.
+fn use_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        warn!(%error, "huge pages stay in use, which takes more memory");
     }
 }

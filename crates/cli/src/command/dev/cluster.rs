@@ -71,6 +71,9 @@ pub(super) enum Event<'a> {
     },
 }
 
+/// What the runtime of a replica reads.
+const WORKERS: &str = "TOKIO_WORKER_THREADS";
+
 /// A replica's process.
 enum Process {
     Alive { child: Child, pid: u32 },
@@ -82,6 +85,8 @@ pub(super) struct Cluster {
     replicas: Vec<Replica>,
     processes: Vec<Process>,
     restart: bool,
+    /// How many threads of each replica serve sockets.
+    workers: usize,
     signals: [Signal; 3],
 }
 
@@ -96,8 +101,10 @@ impl Cluster {
             listen(SignalKind::terminate())?,
             listen(SignalKind::hangup())?,
         ];
-        let processes = replicas.iter().map(spawn).collect::<Result<_, _>>()?;
-        Ok(Self { replicas, processes, restart, signals })
+        let workers = workers_of(replicas.len());
+        let processes =
+            replicas.iter().map(|replica| spawn(replica, workers)).collect::<Result<_, _>>()?;
+        Ok(Self { replicas, processes, restart, workers, signals })
     }
 
     /// Watches until a signal comes. Fails when no quorum lives before the cluster was ready.
@@ -194,7 +201,7 @@ impl Cluster {
         for (replica, process) in self.replicas.iter().zip(&mut self.processes) {
             let Process::Dead { again: Some(again) } = process else { continue };
             if *again <= Instant::now() {
-                *process = spawn(replica)?;
+                *process = spawn(replica, self.workers)?;
                 if let Process::Alive { pid, .. } = process {
                     tell(Event::Restarted { id: replica.id(), pid: *pid });
                 }
@@ -204,11 +211,19 @@ impl Cluster {
     }
 }
 
+/// How many threads serve a replica's sockets. Each has a machine of its own elsewhere, and takes all
+/// its cores; here they share one, and threads beyond that only wake each other.
+fn workers_of(replicas: usize) -> usize {
+    let asked = std::env::var(WORKERS).ok().and_then(|text| text.parse().ok());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    asked.unwrap_or(cores / replicas.max(1)).max(1)
+}
+
 /// Starts a replica as a process of this very binary.
 ///
 /// It gets a pipe as its standard input, which ends when this process does, however that happens;
 /// and a process group of its own, so that Ctrl-C reaches it through [`Cluster::stop`] alone.
-fn spawn(replica: &Replica) -> Result<Process, Failure> {
+fn spawn(replica: &Replica, workers: usize) -> Result<Process, Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         Failure::failed("dev-spawn", format_args!("r{} cannot be started: {error}", replica.id()))
     };
@@ -219,6 +234,7 @@ fn spawn(replica: &Replica) -> Result<Process, Failure> {
         .arg("--with-parent")
         .arg("--config")
         .arg(&replica.path)
+        .env(WORKERS, workers.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(log)
