@@ -180,13 +180,13 @@ impl Loop {
                 let other = (victim + 1 + self.random.one_of(&[0, 1, 2])) % ALL.len();
                 self.victims.kill("replica and copy", &[victim]);
                 self.kill_copies("copy and replica", &[other]);
-                self.victims.wait_restarted(&[victim]);
+                self.wait_restarted(&[victim]);
             }
             Round::Copies => self.kill_copies("all copies", &ALL),
             Round::Everything => {
                 self.victims.kill("everything", &ALL);
                 self.kill_copies("everything", &ALL);
-                self.victims.wait_restarted(&ALL);
+                self.wait_restarted(&ALL);
             }
         }
     }
@@ -209,7 +209,13 @@ impl Loop {
     /// Kills, and waits until they were started again.
     fn kill(&mut self, kind: &'static str, victims: &[usize]) {
         self.victims.kill(kind, victims);
-        self.victims.wait_restarted(victims);
+        self.wait_restarted(victims);
+    }
+
+    /// Waits until these replicas were started again. Copies that die meanwhile are at once.
+    fn wait_restarted(&mut self, victims: &[usize]) {
+        let copies = &mut self.copies;
+        self.victims.wait_restarted(victims, || copies.iter_mut().for_each(Copies::revive));
     }
 
     /// Up to 300 ms: recovery in all its stages.
@@ -221,7 +227,7 @@ impl Loop {
         self.victims.kill("one and its disk", &[victim]);
         // It is started again three seconds later.
         self.victims.empty_disk(victim);
-        self.victims.wait_restarted(&[victim]);
+        self.wait_restarted(&[victim]);
     }
 
     /// A few answers, spread over all, to ask for again later.

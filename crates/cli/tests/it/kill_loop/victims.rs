@@ -112,11 +112,17 @@ impl Victims {
         }
     }
 
-    /// Waits until these replicas were started again.
-    pub(crate) fn wait_restarted(&mut self, replicas: &[usize]) {
+    /// Waits until these replicas were started again, and does something meanwhile.
+    pub(crate) fn wait_restarted(&mut self, replicas: &[usize], mut meanwhile: impl FnMut()) {
         let mut waiting: BTreeSet<_> = replicas.iter().copied().collect();
+        let mut heard = Instant::now();
         while !waiting.is_empty() {
-            let event = self.dev.events.recv_timeout(SOON).expect("an event in time");
+            meanwhile();
+            let Ok(event) = self.dev.events.recv_timeout(Duration::from_millis(50)) else {
+                assert!(heard.elapsed() < SOON, "{waiting:?} were not started again in time");
+                continue;
+            };
+            heard = Instant::now();
             if let Some(restarted) = self.follow(&event) {
                 waiting.remove(&restarted);
             }
