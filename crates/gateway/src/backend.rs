@@ -126,6 +126,9 @@ pub struct Status {
     /// This replica's copy of the service, where that runs outside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<CopyStatus>,
+    /// The rules about answers that the policy holds; none where it says nothing of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<AnswerStatus>,
     /// The version of the software.
     pub version: String,
     /// This replica's operations listener, as a URL.
@@ -163,6 +166,20 @@ pub struct CopyStatus {
     pub standing: String,
     /// The place of the log before which it executed every request; none while it is fenced.
     pub next: Option<u64>,
+}
+
+/// Rules about a service's answers, which all members share, by the names that they have in a
+/// replica's configuration.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AnswerStatus {
+    /// Whether JSON contents are put into one spelling.
+    pub canonical_json: bool,
+    /// Response fields that are dropped.
+    pub volatile_fields: Vec<String>,
+    /// Further request fields that are covered.
+    pub request_fields: Vec<String>,
+    /// Further response fields that are covered.
+    pub response_fields: Vec<String>,
 }
 
 /// A replica that provably diverged.

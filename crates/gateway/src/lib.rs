@@ -47,7 +47,8 @@ mod ui;
 mod well_known;
 
 pub use backend::{
-    Backend, CopyStatus, Divergent, Fetch, Fetched, LastHead, Peer, Status, Submitted, Timing,
+    AnswerStatus, Backend, CopyStatus, Divergent, Fetch, Fetched, LastHead, Peer, Status,
+    Submitted, Timing,
 };
 pub use codes::{Code, explain};
 pub use config::{ConfigError, GatewayConfig};

@@ -13,6 +13,7 @@
 //!
 //! The policy's hash is entry 0 of the log, so the rules are fixed with it.
 
+use quorate_gateway::AnswerStatus;
 use quorate_proof::Coverage;
 use std::{collections::BTreeSet, fmt};
 
@@ -145,6 +146,17 @@ impl AnswerRules {
         self.rules().map(|rule| format!("{MARK}{VERSION} {rule}\n")).collect()
     }
 
+    /// The same for programs that ask.
+    #[must_use]
+    pub fn status(&self) -> AnswerStatus {
+        AnswerStatus {
+            canonical_json: self.canonical_json,
+            volatile_fields: self.volatile_fields.iter().cloned().collect(),
+            request_fields: self.request_fields.clone(),
+            response_fields: self.response_fields.clone(),
+        }
+    }
+
     fn rules(&self) -> impl Iterator<Item = String> + '_ {
         let spelling = self.canonical_json.then(|| SPELLING.to_owned());
         let of = |start: &'static str| move |name: &String| format!("{start}{name}");
@@ -153,6 +165,17 @@ impl AnswerRules {
             .chain(self.volatile_fields.iter().map(of(VOLATILE)))
             .chain(self.request_fields.iter().map(of(REQUEST)))
             .chain(self.response_fields.iter().map(of(RESPONSE)))
+    }
+}
+
+impl From<&AnswerStatus> for AnswerRules {
+    fn from(status: &AnswerStatus) -> Self {
+        Self {
+            canonical_json: status.canonical_json,
+            volatile_fields: status.volatile_fields.iter().cloned().collect(),
+            request_fields: status.request_fields.clone(),
+            response_fields: status.response_fields.clone(),
+        }
     }
 }
 
@@ -191,6 +214,7 @@ mod tests {
         assert_eq!(AnswerRules::of_policy("log x\n"), Ok(AnswerRules::default()));
         assert_eq!(AnswerRules::default().policy_lines(), "");
         assert_eq!(AnswerRules::default().to_string(), "nothing");
+        assert_eq!(AnswerRules::from(&rules().status()), rules());
         let said = rules().to_string();
         assert!(said.starts_with("not-covered json-spelling, not-covered field etag"), "{said}");
     }

@@ -1,6 +1,7 @@
 //! The replica, as its gateway and its operations listener see it.
 
 use crate::{
+    answers::AnswerRules,
     config::Config,
     faults::Faults,
     host::CopyStanding,
@@ -12,8 +13,8 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use quorate_gateway::{
-    Backend, CopyStatus, Counters, Fault, Fetch, Fetched, LastHead, OperationsBackend, Peer,
-    Status, Submitted, Timing,
+    AnswerStatus, Backend, CopyStatus, Counters, Fault, Fetch, Fetched, LastHead,
+    OperationsBackend, Peer, Status, Submitted, Timing,
 };
 use quorate_replica::{Reply, Sight, Ticket};
 use quorate_types::{Refusal, Request};
@@ -136,6 +137,7 @@ impl<M> Node<M> {
             last_head,
             divergent: inner.standing.divergent(),
             copy: self.copy(),
+            answers: self.answers(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             operations: development.then_some(own),
         }
@@ -149,6 +151,11 @@ impl<M> Node<M> {
         };
         let url = self.0.config.file().service.clone();
         Some(CopyStatus { url, standing: standing.word().to_owned(), next })
+    }
+
+    fn answers(&self) -> Option<AnswerStatus> {
+        let rules = &self.0.config.copy()?.answers;
+        (*rules != AnswerRules::default()).then(|| rules.status())
     }
 
     fn peers(&self) -> Vec<Peer> {

@@ -217,6 +217,13 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
          are 64 handshakes at a time, 16 of one address.",
     ),
     (
+        "link-policy-differs",
+        "A member of this very chain was made for another policy: its `name`, `members` or rules \
+         about answers in `[copy]` are not this replica's. The two would sign different logs from \
+         entry 0 on, so neither hears the other. Compare what `quorate policy show` says at both, \
+         and make the one that is wrong anew from the cluster's `quorate.toml` and `policy.txt`.",
+    ),
+    (
         "link-broken",
         "A link of a peer was ended: it broke, or the peer sent what no replica sends.",
     ),

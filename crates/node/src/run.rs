@@ -462,7 +462,8 @@ fn links(
     standing: &Arc<Standing>,
 ) -> Result<Links, RunError> {
     let failed = |error| RunError::new("key-unusable", format!("the TLS key: {error}"));
-    let identity = Identity::new(config.chain(), &keys.tls).map_err(failed)?;
+    let policy = config.policy().digest();
+    let identity = Identity::new(config.chain(), &policy, &keys.tls).map_err(failed)?;
     let others = config.members().iter().filter(|member| member.id != config.me());
     let peers: Vec<_> = others
         .map(|member| Peer { id: member.id, address: member.address.clone(), key: member.keys.tls })

@@ -8,6 +8,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use quorate_client::{Ground, Pins};
+use quorate_gateway::AnswerStatus;
 use quorate_node::AnswerRules;
 use quorate_proof::{Policy, digest_value};
 use serde::Serialize;
@@ -73,17 +74,9 @@ struct Shown<'a> {
     source: &'static str,
     file: Option<PathBuf>,
     /// What proofs cover of answers beside the usual, and what not.
-    answers: Answers,
+    answers: AnswerStatus,
     replicas: Vec<Replica<'a>>,
     text: &'a str,
-}
-
-#[derive(Serialize)]
-struct Answers {
-    canonical_json: bool,
-    volatile_fields: Vec<String>,
-    request_fields: Vec<String>,
-    response_fields: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -126,7 +119,7 @@ impl Show {
         let answers = AnswerRules::of_policy(policy.text())
             .map_err(|error| Failure::failed(error.code(), error).hint("--raw shows the text"))?;
         let said = answers.to_string();
-        let shown = Shown::new(&policy, ground, answers);
+        let shown = Shown::new(&policy, ground, &answers);
         if console.is_json() {
             console.json(&shown);
         } else {
@@ -168,7 +161,7 @@ fn said(console: &Console, what: &str, pin: &std::path::Path, done: bool) {
 }
 
 impl<'a> Shown<'a> {
-    fn new(policy: &'a Policy, ground: Ground, answers: AnswerRules) -> Self {
+    fn new(policy: &'a Policy, ground: Ground, answers: &AnswerRules) -> Self {
         let (source, file) = match ground {
             Ground::Given(path) => ("file", Some(path)),
             Ground::Pinned(path) => ("pinned", Some(path)),
@@ -186,12 +179,7 @@ impl<'a> Shown<'a> {
             digest: digest_value(&policy.digest()),
             source,
             file,
-            answers: Answers {
-                canonical_json: answers.canonical_json,
-                volatile_fields: answers.volatile_fields.into_iter().collect(),
-                request_fields: answers.request_fields,
-                response_fields: answers.response_fields,
-            },
+            answers: answers.status(),
             replicas: replicas
                 .map(|(key, in_quorum)| Replica {
                     name: &key.name,

@@ -8,6 +8,7 @@ use crate::{
 };
 use quorate_client::Endpoint;
 use quorate_gateway::{CopyStatus, Status};
+use quorate_node::AnswerRules;
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -103,6 +104,9 @@ fn text(status: &Status) -> String {
     if let Some(CopyStatus { url, standing, next }) = &status.copy {
         let next = next.map_or(String::new(), |next| format!(", before entry {next}"));
         line("copy", format!("{url}, {standing}{next}"));
+    }
+    if let Some(answers) = &status.answers {
+        line("answers", AnswerRules::from(answers).to_string());
     }
     line("version", status.version.clone());
     out

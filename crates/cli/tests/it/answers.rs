@@ -83,6 +83,16 @@ fn they_stand_in_the_policy_for_clients_auditors_and_other_verifiers() {
         .unwrap();
     assert!(by_script.stdout.starts_with(b"verified: "), "{by_script:?}");
 
+    // What a replica says is what the policy says, at its gateway and at its operations listener.
+    for url in [gateway(&ready, 2), ready["operations"][2].as_str().unwrap().to_owned()] {
+        let status = person.run(&["--output", "json", "status", &url]).exits(0).json();
+        assert_eq!(status["answers"], said, "{status}");
+        let text = person.run(&["status", &url]).exits(0).stdout;
+        let rules = "\nanswers:      not-covered json-spelling, not-covered field etag, covered \
+                     response-field x-total\n";
+        assert!(text.contains(rules), "{text}");
+    }
+
     for i in 0..4 {
         let operations = ready["operations"][i].as_str().unwrap();
         let status = || person.run(&["--output", "json", "status", operations]).exits(0).json();
@@ -128,7 +138,19 @@ fn a_replica_that_would_keep_others_does_not_start() {
     fs::write(&path, other.replace("policy = \"policy.txt\"\n", "")).unwrap();
     let run = person.run(&start).fails(1, "config-policy-differs");
     assert!(run.stderr.contains("entry 0 of the log"), "{run:?}");
-    for code in ["config-policy-differs", "config-answers-differ", "policy-answers"] {
+
+    // Without its log, only the others can tell.
+    fs::remove_dir_all(person.path("cluster/r1/data")).unwrap();
+    let mut dev = Dev::start(&person, &["--dir", "cluster"]);
+    let tells = |i: usize| {
+        let log = fs::read_to_string(person.path(&format!("cluster/r{i}/replica.log")));
+        log.is_ok_and(|log| log.contains("code=\"link-policy-differs\""))
+    };
+    wait_for("everybody to say that r1 has another policy", || (0..4).all(tells));
+    dev.stop();
+    for code in
+        ["link-policy-differs", "config-policy-differs", "config-answers-differ", "policy-answers"]
+    {
         person.run(&["explain", code]).exits(0);
     }
 }

@@ -8,6 +8,7 @@
 //! | [`load`] | eight clients and a probe |
 //! | [`cart`] | clients of the shopping cart |
 //! | [`copies`] | copies of a service that runs outside, which are killed too |
+//! | [`habits`] | what such copies do wrong meanwhile, and that it was noticed |
 //! | [`history`] | what they saw, judged for linearizability by a checker from elsewhere |
 //! | [`checks`] | the log, the heads, retries, gaps |
 //! | [`random`] | choices from a seed |
@@ -15,6 +16,7 @@
 mod cart;
 mod checks;
 mod copies;
+mod habits;
 mod history;
 mod load;
 mod random;
@@ -27,6 +29,7 @@ use checks::{
     nothing_acknowledged_is_lost, print_gaps, retries_give_the_first_answer,
 };
 use copies::Copies;
+use habits::{Done, Habit, Spell, shuffled};
 use load::{Acknowledged, Load, Work, World};
 use quorate_client::read_policy;
 use random::{Random, seed};
@@ -77,6 +80,8 @@ struct Loop {
     victims: Victims,
     /// The copies of the service, where it runs outside.
     copies: Option<Copies>,
+    /// What those did wrong.
+    habits: Done,
     world: Arc<World>,
     load: Load,
     random: Random,
@@ -111,12 +116,33 @@ impl Loop {
         };
         sleep(CALM);
         let random = Random::new(seed, 0);
-        Self { runtime, victims, copies, world, load, random, start: Instant::now() }
+        let (habits, start) = (Done::default(), Instant::now());
+        Self { runtime, victims, copies, habits, world, load, random, start }
     }
 
     /// One round, from calm to calm.
     fn round(&mut self, round: Round) {
         let began = Instant::now();
+        self.strike(round);
+        self.settle(began, &format!("{round:?}"));
+    }
+
+    /// A round in which one copy does wrong, along with what is killed.
+    fn round_with(&mut self, habit: Habit, round: Option<Round>) {
+        let began = Instant::now();
+        let copies = self.copies.as_ref().expect("the service runs outside");
+        let copy = (self.random.one_of(&ALL), self.random.below(1 << 32));
+        let spell = Spell::begin(habit, copy, copies, &mut self.victims);
+        if let Some(round) = round {
+            self.strike(round);
+        }
+        let copies = self.copies.as_mut().expect("the service runs outside");
+        spell.end(copies, &mut self.victims, &self.world, &mut self.habits);
+        self.settle(began, &format!("{habit:?} copy {}, {round:?}", copy.0));
+    }
+
+    /// What a round does.
+    fn strike(&mut self, round: Round) {
         match round {
             Round::Follower => {
                 let primary = self.victims.primary();
@@ -154,18 +180,23 @@ impl Loop {
                 let other = (victim + 1 + self.random.one_of(&[0, 1, 2])) % ALL.len();
                 self.victims.kill("replica and copy", &[victim]);
                 self.kill_copies("copy and replica", &[other]);
-                self.victims.wait_restarted(&[victim]);
+                self.wait_restarted(&[victim]);
             }
             Round::Copies => self.kill_copies("all copies", &ALL),
             Round::Everything => {
                 self.victims.kill("everything", &ALL);
                 self.kill_copies("everything", &ALL);
-                self.victims.wait_restarted(&ALL);
+                self.wait_restarted(&ALL);
             }
         }
-        self.victims.wait_ready();
+    }
+
+    /// Waits until all is well again, and for calm.
+    fn settle(&mut self, began: Instant, what: &str) {
+        let copies = &mut self.copies;
+        self.victims.wait_ready(|| copies.iter_mut().for_each(Copies::revive));
         let (killed, took) = (self.victims.killed(), began.elapsed().as_secs_f32());
-        println!("{killed:>4} killed, {round:?} took {took:.1} s");
+        println!("{killed:>4} killed, {what} took {took:.1} s");
         sleep(CALM);
     }
 
@@ -178,7 +209,13 @@ impl Loop {
     /// Kills, and waits until they were started again.
     fn kill(&mut self, kind: &'static str, victims: &[usize]) {
         self.victims.kill(kind, victims);
-        self.victims.wait_restarted(victims);
+        self.wait_restarted(victims);
+    }
+
+    /// Waits until these replicas were started again. Copies that die meanwhile are at once.
+    fn wait_restarted(&mut self, victims: &[usize]) {
+        let copies = &mut self.copies;
+        self.victims.wait_restarted(victims, || copies.iter_mut().for_each(Copies::revive));
     }
 
     /// Up to 300 ms: recovery in all its stages.
@@ -190,7 +227,7 @@ impl Loop {
         self.victims.kill("one and its disk", &[victim]);
         // It is started again three seconds later.
         self.victims.empty_disk(victim);
-        self.victims.wait_restarted(&[victim]);
+        self.wait_restarted(&[victim]);
     }
 
     /// A few answers, spread over all, to ask for again later.
@@ -244,6 +281,7 @@ impl Loop {
             copies_are_equal(&self.victims, copies);
             let voids = world.voids.load(std::sync::atomic::Ordering::Relaxed);
             println!("{} copies killed; {voids} void answers", copies.killed());
+            self.habits.print();
         }
         print_gaps(gaps(&self.victims.kills, &world.probes.lock().unwrap()));
         let (killed, took) = (self.victims.killed(), self.start.elapsed().as_secs());
@@ -267,29 +305,34 @@ fn copies_are_equal(victims: &Victims, copies: &mut Copies) {
 }
 
 #[test]
-fn an_outside_programs_copies_are_equal_when_they_and_replicas_are_killed() {
+fn an_outside_programs_copies_are_equal_when_they_lie_and_are_killed_with_replicas() {
     let mut run = Loop::with_copies(seed());
-    run.round(Round::Copy);
-    run.round(Round::ReplicaAndCopy);
-    run.round(Round::Copies);
+    let kills = [Round::Copy, Round::ReplicaAndCopy, Round::Copies];
+    let mut kills = kills.into_iter();
+    for habit in shuffled(&mut run.random) {
+        run.round_with(habit, kills.next());
+    }
     assert!(run.finish() >= 5);
 }
 
 #[test]
 #[ignore = "slow"]
-fn an_outside_programs_copies_are_equal_when_they_and_replicas_are_killed_for_long_slow() {
+fn an_outside_programs_copies_are_equal_when_they_lie_and_are_killed_with_replicas_for_long_slow() {
     let mut run = Loop::with_copies(seed());
     let rounds = [
-        Round::Copy,
-        Round::ReplicaAndCopy,
-        Round::Primary,
-        Round::Copies,
-        Round::Recovery,
-        Round::Everything,
+        None,
+        Some(Round::Copy),
+        Some(Round::ReplicaAndCopy),
+        Some(Round::Primary),
+        Some(Round::Copies),
+        Some(Round::Recovery),
+        Some(Round::Everything),
     ];
+    // Seven rounds and six habits: each meets each of the others in the end.
+    let mut rounds = rounds.into_iter().cycle();
     while run.start.elapsed() < Duration::from_secs(180) {
-        for round in rounds {
-            run.round(round);
+        for habit in shuffled(&mut run.random) {
+            run.round_with(habit, rounds.next().flatten());
         }
     }
     run.lose_disks(&[2]);

@@ -205,6 +205,7 @@ pub(crate) fn status() -> Status {
         last_head: None,
         divergent: Vec::new(),
         copy: None,
+        answers: None,
         version: "0.1.0".to_owned(),
         operations: None,
     }

@@ -34,7 +34,7 @@ use std::{
     },
     time::Duration,
 };
-use tls::{Acceptor, Connector, Identity};
+use tls::{Acceptor, Connector, Identity, code_of};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, split},
     net::{TcpListener, TcpStream},
@@ -61,6 +61,9 @@ const STRANGERS_TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// One write carries about so many bytes at most.
 const WRITE_BYTES: usize = 256 << 10;
+
+/// The code for whoever came without being a member of this chain.
+const STRANGER: &str = "link-stranger";
 
 /// Another replica, as a link sees it.
 #[derive(Clone, Debug)]
@@ -193,8 +196,8 @@ async fn keep_dialling(
             }
             Err(error) => {
                 last_reason = error.to_string();
-                let address = &peer.address;
-                warn!(peer = %peer.id, address, %error, code = "link-refused", "peer not reached");
+                let (address, code) = (&peer.address, code_of(&error, "link-refused"));
+                warn!(peer = %peer.id, address, %error, code, "peer not reached");
             }
         }
         sleep(backoff).await;
@@ -296,15 +299,16 @@ async fn keep_accepting(listener: TcpListener, accepting: Arc<Accepting<impl Rec
             let shaken = tokio::select! {
                 shaken = timeout(HANDSHAKE_MAX, accepting.acceptor.accept(stream)) => shaken,
                 () = place.given_up() => {
-                    accepting.refuse(address, "its handshake was given up for newer ones");
+                    let reason = "its handshake was given up for newer ones";
+                    accepting.refuse(address, STRANGER, reason);
                     return;
                 }
             };
             drop(place);
             match shaken {
                 Ok(Ok((from, link))) => accepting.begin(from, link),
-                Ok(Err(error)) => accepting.refuse(address, error),
-                Err(_) => accepting.refuse(address, "it shook no hands in time"),
+                Ok(Err(error)) => accepting.refuse(address, code_of(&error, STRANGER), error),
+                Err(_) => accepting.refuse(address, STRANGER, "it shook no hands in time"),
             }
         });
     }
@@ -327,16 +331,16 @@ impl<R: Receive> Accepting<R> {
     }
 
     /// Tells of a stranger, now and then: a log that strangers can fill is a weapon.
-    fn refuse(&self, address: SocketAddr, reason: impl std::fmt::Display) {
+    fn refuse(&self, address: SocketAddr, code: &str, reason: impl std::fmt::Display) {
         let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
         if strangers.told.is_some_and(|told| told.elapsed() < STRANGERS_TOLD_EVERY) {
             strangers.untold += 1;
-            debug!(%address, %reason, code = "link-stranger", "a link was refused");
+            debug!(%address, %reason, code, "a link was refused");
             return;
         }
         let untold = std::mem::take(&mut strangers.untold);
         strangers.told = Some(Instant::now());
-        warn!(%address, %reason, untold, code = "link-stranger", "a link was refused");
+        warn!(%address, %reason, untold, code, "a link was refused");
     }
 }
 

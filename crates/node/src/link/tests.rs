@@ -1,12 +1,15 @@
 use super::*;
 use quorate_crypto::{Role, SecretKey};
-use quorate_types::Chain;
+use quorate_types::{Chain, Digest};
 use tokio::{
     io::AsyncReadExt as _,
     sync::mpsc::{Receiver, Sender, channel},
 };
 
 const SOON: Duration = Duration::from_secs(5);
+
+/// The policy that all members of a chain were made for.
+const POLICY: Digest = Digest([7; 32]);
 
 /// Passes on what arrives.
 struct Collect(Sender<(ReplicaId, Bytes)>);
@@ -50,7 +53,7 @@ async fn listener() -> (TcpListener, String) {
 
 fn node(listener: TcpListener, chain: Chain, key: &SecretKey, peers: &[Peer]) -> Node {
     let (sender, received) = channel(1024);
-    let identity = Identity::new(chain, key).unwrap();
+    let identity = Identity::new(chain, &POLICY, key).unwrap();
     let receive = Arc::new(Collect(sender));
     let links = Links::start(&Handle::current(), listener, &identity, peers, receive).unwrap();
     Node { links, received }
@@ -125,6 +128,36 @@ async fn only_members_of_the_same_chain_are_heard() {
     assert!(!carries((other, &key(0)), &key(1), ours()).await, "another chain");
 }
 
+/// What came of a handshake, at the one who dialled and the one who accepted.
+async fn shake(dialler: &Identity, acceptor: &Identity) -> (Option<io::Error>, Option<io::Error>) {
+    let (listener, address) = listener().await;
+    let connector = dialler.connector(ReplicaId(1), key(1).public()).unwrap();
+    let acceptor = acceptor.acceptor(vec![(ReplicaId(0), key(0).public())]).unwrap();
+    let dialling = async { connector.connect(TcpStream::connect(&address).await.unwrap()).await };
+    let accepting = async { acceptor.accept(listener.accept().await.unwrap().0).await };
+    // Neither end is dropped before both have ended.
+    let (dialled, accepted) = tokio::join!(dialling, accepting);
+    (dialled.err(), accepted.err())
+}
+
+#[tokio::test]
+async fn a_member_that_was_made_for_another_policy_is_refused_by_a_code_of_its_own() {
+    let acceptor = Identity::new(ours(), &POLICY, &key(1)).unwrap();
+    let same = Identity::new(ours(), &POLICY, &key(0)).unwrap();
+    let (dialled, accepted) = shake(&same, &acceptor).await;
+    assert!(dialled.is_none() && accepted.is_none(), "{dialled:?} {accepted:?}");
+
+    let other = Identity::new(ours(), &Digest([8; 32]), &key(0)).unwrap();
+    let (dialled, accepted) = shake(&other, &acceptor).await;
+    assert_eq!(code_of(&dialled.unwrap(), "link-refused"), "link-policy-differs");
+    assert_eq!(code_of(&accepted.unwrap(), STRANGER), "link-policy-differs");
+
+    let foreign = Identity::new(chain("fedcba9876543210"), &POLICY, &key(0)).unwrap();
+    let (dialled, accepted) = shake(&foreign, &acceptor).await;
+    assert_eq!(code_of(&dialled.unwrap(), "link-refused"), "link-refused");
+    assert_eq!(code_of(&accepted.unwrap(), STRANGER), STRANGER);
+}
+
 #[tokio::test]
 async fn a_member_is_heard_under_its_own_number_only() {
     // Replica 2 dials; its key, and not what it would like to be, says who it is.
@@ -176,7 +209,7 @@ async fn garbage_and_plain_text_end_the_connection_and_nothing_else() {
 
 /// A raw authenticated link to `b`.
 async fn raw(at: &str) -> impl AsyncRead + AsyncWrite + Unpin {
-    let identity = Identity::new(ours(), &key(0)).unwrap();
+    let identity = Identity::new(ours(), &POLICY, &key(0)).unwrap();
     let connector = identity.connector(ReplicaId(1), key(1).public()).unwrap();
     connector.connect(TcpStream::connect(at).await.unwrap()).await.unwrap()
 }

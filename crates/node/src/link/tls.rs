@@ -1,11 +1,14 @@
 //! TLS 1.3 with raw public keys (RFC 7250) on both sides, each pinned to the membership.
 //!
 //! No certificates, names or authorities: a replica *is* its TLS key. The application protocol
-//! (ALPN, RFC 7301) is `quorate-replica/VERSION/CHAIN`, so that a handshake between two chains or
-//! two versions of the link fails before a byte of either is read.
+//! (ALPN, RFC 7301) is `quorate-replica/VERSION/CHAIN/POLICY`, so that a handshake between two
+//! chains or two versions of the link fails before a byte of either is read. POLICY is the digest
+//! of the policy that entry 0 of the log names, which nothing ever changes: members who were made
+//! for two of them share no log, and would sign different states. Each side also offers the name
+//! without a POLICY, for no other use than to tell such members why they are refused.
 
 use quorate_crypto::SecretKey;
-use quorate_types::{Chain, PublicKey, ReplicaId};
+use quorate_types::{Chain, Digest, PublicKey, ReplicaId};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError,
     ServerConfig, SignatureScheme,
@@ -29,27 +32,78 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 /// The version of what is spoken on a link; it stands in the ALPN name.
-const LINK_VERSION: u32 = 3;
+const LINK_VERSION: u32 = 4;
 
 /// DER of a `SubjectPublicKeyInfo` that holds an Ed25519 key, up to the key (RFC 8410 section 4).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
 
+/// The peer is a member of this chain, and was made for another policy.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the peer was made for another policy: `name`, `members` or the rules about answers of its \
+     `[copy]` are not this replica's"
+)]
+struct OtherPolicy;
+
+/// The code of a handshake that failed: the usual one, or one that says more.
+pub(crate) fn code_of(failed: &io::Error, usual: &'static str) -> &'static str {
+    let is_policy = failed.get_ref().is_some_and(|inner| inner.is::<OtherPolicy>());
+    if is_policy { "link-policy-differs" } else { usual }
+}
+
+/// What the two sides of a link call what they speak.
+#[derive(Clone)]
+struct Protocol {
+    /// With the policy: the one that is spoken.
+    spoken: Vec<u8>,
+    /// Without it.
+    any_policy: Vec<u8>,
+}
+
+impl Protocol {
+    fn new(chain: Chain, policy: &Digest) -> Self {
+        let any_policy = format!("quorate-replica/{LINK_VERSION}/{chain}");
+        let spoken = format!("{any_policy}/{policy}").into_bytes();
+        Self { spoken, any_policy: any_policy.into_bytes() }
+    }
+
+    /// What is offered, the one that is spoken first.
+    fn offered(&self) -> Vec<Vec<u8>> {
+        vec![self.spoken.clone(), self.any_policy.clone()]
+    }
+
+    /// A peer that names no protocol passes the handshake, but not this.
+    fn check(&self, agreed: Option<&[u8]>) -> io::Result<()> {
+        match agreed {
+            Some(agreed) if agreed == self.spoken => Ok(()),
+            Some(agreed) if agreed == self.any_policy => Err(io::Error::other(OtherPolicy)),
+            _ => Err(io::Error::other(
+                "the peer speaks for another chain or another version of the link",
+            )),
+        }
+    }
+}
+
 /// This replica's side of every handshake.
 pub(crate) struct Identity {
-    alpn: Vec<u8>,
+    protocol: Protocol,
+    /// What it offers when it dials.
+    offered: Vec<Vec<u8>>,
     key: Arc<CertifiedKey>,
     provider: Arc<CryptoProvider>,
 }
 
 impl Identity {
-    /// An identity by a TLS key, in one chain.
-    pub(crate) fn new(chain: Chain, key: &SecretKey) -> Result<Self, Error> {
+    /// An identity by a TLS key, in one chain, under the policy that its entry 0 names.
+    pub(crate) fn new(chain: Chain, policy: &Digest, key: &SecretKey) -> Result<Self, Error> {
         let provider = Arc::new(ring::default_provider());
         let der = key.pkcs8();
         let signer = ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(&der[..]))?;
         let public = CertificateDer::from(spki(&key.public()));
+        let protocol = Protocol::new(chain, policy);
         Ok(Self {
-            alpn: format!("quorate-replica/{LINK_VERSION}/{chain}").into_bytes(),
+            offered: protocol.offered(),
+            protocol,
             key: Arc::new(CertifiedKey::new(vec![public], signer)),
             provider,
         })
@@ -58,9 +112,9 @@ impl Identity {
     /// An identity that names no protocol in its handshakes.
     #[cfg(test)]
     pub(crate) fn without_alpn(key: &SecretKey) -> Self {
-        let chain = Chain::of(&quorate_types::Digest::ZERO);
-        let mut identity = Self::new(chain, key).expect("a key");
-        identity.alpn.clear();
+        let chain = Chain::of(&Digest::ZERO);
+        let mut identity = Self::new(chain, &Digest::ZERO, key).expect("a key");
+        identity.offered.clear();
         identity
     }
 
@@ -72,10 +126,10 @@ impl Identity {
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(Arc::new(verifier))
             .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(self.key.clone())));
-        config.alpn_protocols = vec![self.alpn.clone()];
+        config.alpn_protocols = self.protocol.offered();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Acceptor { tls: Arc::new(config).into(), alpn: self.alpn.clone(), members })
+        Ok(Acceptor { tls: Arc::new(config).into(), protocol: self.protocol.clone(), members })
     }
 
     /// What dials the one replica that holds `key`.
@@ -88,18 +142,17 @@ impl Identity {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_cert_resolver(Arc::new(resolver));
-        config.alpn_protocols =
-            if self.alpn.is_empty() { Vec::new() } else { vec![self.alpn.clone()] };
+        config.alpn_protocols = self.offered.clone();
         config.resumption = Resumption::disabled();
         config.enable_sni = false;
-        Ok(Connector { tls: Arc::new(config).into(), alpn: self.alpn.clone() })
+        Ok(Connector { tls: Arc::new(config).into(), protocol: self.protocol.clone() })
     }
 }
 
 /// Accepts links.
 pub(crate) struct Acceptor {
     tls: TlsAcceptor,
-    alpn: Vec<u8>,
+    protocol: Protocol,
     members: Arc<[(ReplicaId, PublicKey)]>,
 }
 
@@ -111,7 +164,7 @@ impl Acceptor {
     ) -> io::Result<(ReplicaId, server::TlsStream<TcpStream>)> {
         let stream = self.tls.accept(stream).await?;
         let (_, session) = stream.get_ref();
-        check_alpn(session.alpn_protocol(), &self.alpn)?;
+        self.protocol.check(session.alpn_protocol())?;
         let shown = session.peer_certificates().and_then(|all| all.first());
         let who = shown.and_then(|key| member_of(&self.members, key.as_ref()));
         let who = who.ok_or_else(|| io::Error::other("the peer showed no member's key"))?;
@@ -122,7 +175,7 @@ impl Acceptor {
 /// Dials one replica.
 pub(crate) struct Connector {
     tls: TlsConnector,
-    alpn: Vec<u8>,
+    protocol: Protocol,
 }
 
 impl Connector {
@@ -134,7 +187,7 @@ impl Connector {
         // The name is neither sent nor checked: the key is.
         let name = ServerName::try_from("replica.invalid").map_err(io::Error::other)?;
         let stream = self.tls.connect(name, stream).await?;
-        check_alpn(stream.get_ref().1.alpn_protocol(), &self.alpn)?;
+        self.protocol.check(stream.get_ref().1.alpn_protocol())?;
         Ok(stream)
     }
 }
@@ -149,14 +202,6 @@ impl Connector {
         let name = ServerName::try_from("replica.invalid").map_err(io::Error::other)?;
         self.tls.connect(name, stream).await
     }
-}
-
-/// A peer that names no protocol passes the handshake, but not this.
-fn check_alpn(agreed: Option<&[u8]>, ours: &[u8]) -> io::Result<()> {
-    if agreed == Some(ours) {
-        return Ok(());
-    }
-    Err(io::Error::other("the peer speaks for another chain or another version of the link"))
 }
 
 fn spki(key: &PublicKey) -> Vec<u8> {

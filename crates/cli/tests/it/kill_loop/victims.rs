@@ -40,6 +40,8 @@ pub(crate) struct Victims {
     /// Those that this test killed: any other that dies has failed.
     killed: HashSet<Pid>,
     folders: Vec<PathBuf>,
+    /// What processes logged that are no longer there, for each replica.
+    logged: Vec<String>,
     heads: BTreeMap<u64, String>,
     runtime: Handle,
     client: Option<Client>,
@@ -83,6 +85,7 @@ impl Victims {
             person,
             dev,
             killed: HashSet::new(),
+            logged: vec![String::new(); 4],
             heads: BTreeMap::new(),
             runtime,
             client: None,
@@ -109,11 +112,17 @@ impl Victims {
         }
     }
 
-    /// Waits until these replicas were started again.
-    pub(crate) fn wait_restarted(&mut self, replicas: &[usize]) {
+    /// Waits until these replicas were started again, and does something meanwhile.
+    pub(crate) fn wait_restarted(&mut self, replicas: &[usize], mut meanwhile: impl FnMut()) {
         let mut waiting: BTreeSet<_> = replicas.iter().copied().collect();
+        let mut heard = Instant::now();
         while !waiting.is_empty() {
-            let event = self.dev.events.recv_timeout(SOON).expect("an event in time");
+            meanwhile();
+            let Ok(event) = self.dev.events.recv_timeout(Duration::from_millis(50)) else {
+                assert!(heard.elapsed() < SOON, "{waiting:?} were not started again in time");
+                continue;
+            };
+            heard = Instant::now();
             if let Some(restarted) = self.follow(&event) {
                 waiting.remove(&restarted);
             }
@@ -125,10 +134,11 @@ impl Victims {
         fs::remove_dir_all(self.folders[replica].join("data")).unwrap();
     }
 
-    /// Waits until all replicas are ready.
-    pub(crate) fn wait_ready(&mut self) {
+    /// Waits until all replicas are ready, and does something meanwhile.
+    pub(crate) fn wait_ready(&mut self, mut meanwhile: impl FnMut()) {
         let start = Instant::now();
         loop {
+            meanwhile();
             self.check_deaths();
             let states: Vec<_> = (0..self.pids.len()).map(|i| self.status(i)).collect();
             let in_step = |s: &Value| s["copy"].is_null() || s["copy"]["standing"] == "in-step";
@@ -204,6 +214,8 @@ impl Victims {
         let replica = usize::try_from(event["id"].as_u64().unwrap()).unwrap();
         if event["event"] == "restarted" {
             self.pids[replica] = process;
+            let before = self.read_log(replica, "replica.log.before");
+            self.logged[replica].push_str(&before);
             return Some(replica);
         }
         let log = self.last_log(replica);
@@ -225,9 +237,19 @@ impl Victims {
         self.kills.push(Kill { kind, at: Instant::now() });
     }
 
+    /// What each replica has logged, in all its processes.
+    pub(crate) fn logs(&self) -> Vec<String> {
+        let log =
+            |replica: usize| self.logged[replica].clone() + &self.read_log(replica, "replica.log");
+        (0..self.folders.len()).map(log).collect()
+    }
+
+    fn read_log(&self, replica: usize, name: &str) -> String {
+        fs::read_to_string(self.folders[replica].join(name)).unwrap_or_default()
+    }
+
     fn last_log(&self, replica: usize) -> String {
-        let read = |name: &str| fs::read_to_string(self.folders[replica].join(name));
-        let text = read("replica.log").unwrap_or_default();
+        let text = self.read_log(replica, "replica.log");
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }

@@ -27,6 +27,7 @@ fn status(id: u16) -> Status {
         last_head: Some(head(41, "Kx8fQd2mroot")),
         divergent: Vec::new(),
         copy: None,
+        answers: None,
         version: "0.1.0".to_owned(),
         operations: None,
     }
