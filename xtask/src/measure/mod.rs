@@ -7,12 +7,16 @@
 //! | [`findings`] | what was found: a table, bars, JSON |
 //! | [`faults`] | throughput while one replica is faulty |
 //! | [`endurance`] | memory and disk after very many writes |
+//! | [`signed`] | throughput of signed requests, beside bare verifiers |
+//! | [`proofs`] | what a proof costs |
 //!
 //! Processes are started, loaded and weighed by what `cargo xtask compare` is made of.
 
 mod endurance;
 mod faults;
 mod findings;
+mod proofs;
+mod signed;
 
 use crate::compare::{
     disk::Disk,
@@ -35,7 +39,7 @@ struct Measurement {
     carry_out: fn(&Setting) -> Result<Findings, String>,
 }
 
-const ALL: [Measurement; 2] = [
+const ALL: [Measurement; 4] = [
     Measurement {
         name: "faults",
         about: "requests a second while a backup is mute, a primary slow, a primary equivocates",
@@ -47,6 +51,18 @@ const ALL: [Measurement; 2] = [
         about: "memory and disk of a replica after very many writes",
         options: endurance::OPTIONS,
         carry_out: endurance::carry_out,
+    },
+    Measurement {
+        name: "signed",
+        about: "requests a second that clients sign, beside what bare verifiers could do",
+        options: signed::OPTIONS,
+        carry_out: signed::carry_out,
+    },
+    Measurement {
+        name: "proofs",
+        about: "what a proof costs those who verify it, and those who add it",
+        options: proofs::OPTIONS,
+        carry_out: proofs::carry_out,
     },
 ];
 
