@@ -178,6 +178,12 @@ fn thread(task: &Path) -> Option<(String, Used)> {
     Some((name, used))
 }
 
+/// CPU time of `/proc/PID/stat`, in microseconds.
+pub(crate) fn cpu_us(stat: &str) -> Option<f64> {
+    let (_, Used { user_us, system_us, .. }) = of_stat(stat)?;
+    Some(user_us + system_us)
+}
+
 /// Name and times of a thread, of `/proc/PID/task/TID/stat`. The name may hold anything, so what
 /// follows it is found from its end.
 fn of_stat(stat: &str) -> Option<(String, Used)> {

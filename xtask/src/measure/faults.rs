@@ -10,7 +10,7 @@ use super::{Findings, Setting, WARM_UP, median};
 use crate::compare::{
     bar::Bar,
     load::{Load, Sample},
-    system::{REPLICAS, Running, content, exchange, quorate},
+    system::{REPLICAS, Running, Spread, content, exchange, quorate},
 };
 use serde_json::{Value, json};
 use std::{
@@ -105,7 +105,7 @@ fn measure(setting: &Setting, running: &Running, case: Case) -> Result<Row, Stri
     let primary = before.primary as usize;
     let faulty = if case.to_primary { primary } else { (primary + 2) % all.len() };
     let correct: Vec<usize> = all.into_iter().filter(|replica| *replica != faulty).collect();
-    let gateways = running.targets(crate::compare::system::Spread::All);
+    let gateways = running.targets(Spread::All);
     let targets = correct.iter().map(|replica| gateways[*replica].clone()).collect();
     let load = running.load(targets, setting.connections());
 

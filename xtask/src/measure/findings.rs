@@ -35,6 +35,11 @@ impl Findings {
         self.notes.push(note.into());
     }
 
+    /// Adds an SVG picture.
+    pub(super) fn draw(&mut self, picture: String) {
+        self.picture = Some(picture);
+    }
+
     /// An SVG picture, where there is one.
     pub(super) fn picture(&self) -> Option<&str> {
         self.picture.as_deref()

@@ -9,12 +9,15 @@
 //! | [`endurance`] | memory and disk after very many writes |
 //! | [`signed`] | throughput of signed requests, beside bare verifiers |
 //! | [`proofs`] | what a proof costs |
+//! | [`growth`], [`chart`] | curves by committee and content, with the model's; as a picture |
 //!
 //! Processes are started, loaded and weighed by what `cargo xtask compare` is made of.
 
+mod chart;
 mod endurance;
 mod faults;
 mod findings;
+mod growth;
 mod proofs;
 mod signed;
 
@@ -39,7 +42,7 @@ struct Measurement {
     carry_out: fn(&Setting) -> Result<Findings, String>,
 }
 
-const ALL: [Measurement; 4] = [
+const ALL: [Measurement; 5] = [
     Measurement {
         name: "faults",
         about: "requests a second while a backup is mute, a primary slow, a primary equivocates",
@@ -64,6 +67,12 @@ const ALL: [Measurement; 4] = [
         options: proofs::OPTIONS,
         carry_out: proofs::carry_out,
     },
+    Measurement {
+        name: "growth",
+        about: "curves by replicas and by content, beside what the model expects",
+        options: growth::OPTIONS,
+        carry_out: growth::carry_out,
+    },
 ];
 
 /// What loads are put on before they count: what is compiled, allocated and connected first is no
@@ -75,6 +84,7 @@ struct Setting {
     numbers: BTreeMap<&'static str, u64>,
     /// Where the cluster keeps its data; there, by its full path.
     dir: PathBuf,
+    disk: Disk,
     generator: Generator,
 }
 
@@ -127,7 +137,7 @@ impl Measurement {
         let output = dir.canonicalize().map_err(failed)?;
         let disk = Disk::of(&output, memory_disk)?;
         let generator = Generator::find();
-        let setting = Setting { numbers, dir: output.join(self.name), generator };
+        let setting = Setting { numbers, dir: output.join(self.name), disk, generator };
         let findings = (self.carry_out)(&setting)?;
         if setting.dir.exists() {
             fs::remove_dir_all(&setting.dir)
@@ -137,8 +147,8 @@ impl Measurement {
         let json = findings.json(json!({
             "measurement": self.name,
             "machine": machine(),
-            "file_system": disk.kind,
-            "fsync_p50_us": disk.fsync_p50.as_micros() as u64,
+            "file_system": setting.disk.kind,
+            "fsync_p50_us": setting.disk.fsync_p50.as_micros() as u64,
             "load_generator": generator.to_string(),
             "options": setting.numbers,
         }));

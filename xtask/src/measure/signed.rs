@@ -8,7 +8,7 @@ use super::{Findings, Setting, WARM_UP};
 use crate::{
     compare::{
         bar::Bar,
-        load::Sample,
+        load::{Generator, Sample},
         system::{REPLICAS, Spread},
     },
     output,
@@ -70,7 +70,7 @@ pub(super) fn carry_out(setting: &Setting) -> Result<Findings, String> {
             let mut load = running.load(running.targets(Spread::All), connections);
             load.signing = signed.then(|| running.cluster_dir().join("policy.txt"));
             // Beside signed requests, the same generator's unsigned ones.
-            let generator = crate::compare::load::Generator::Bench;
+            let generator = Generator::Bench;
             generator.run(&load, WARM_UP)?;
             let sample = generator.run(&load, setting.duration())?;
             println!(
