@@ -53,7 +53,7 @@ pub(super) fn draw(panels: &[Panel]) -> String {
 
 impl Panel {
     fn draw(&self, out: &mut String) {
-        let most = self.points().map(|point| point.y).fold(1.0, f64::max);
+        let most = rounded_up(self.points().map(|point| point.y).fold(1.0, f64::max));
         let _ = writeln!(
             out,
             "<text x=\"{LEFT}\" y=\"20\" font-weight=\"bold\">requests a second (p50)</text>\
@@ -62,7 +62,7 @@ impl Panel {
              <text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
             LEFT + 70.0,
             (LEFT + RIGHT) / 2.0,
-            HEIGHT - 14.0,
+            HEIGHT - 10.0,
             self.axis
         );
         for line in 0..=LINES {
@@ -82,22 +82,23 @@ impl Panel {
             let _ = writeln!(
                 out,
                 "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-                BOTTOM + 18.0,
+                BOTTOM + 32.0,
                 told(point.x)
             );
         }
-        self.curve(out, &self.predicted, most, PREDICTED, " stroke-dasharray=\"5 4\"", -9.0);
-        self.curve(out, &self.measured, most, MEASURED, "", 18.0);
+        let dashes = " stroke-dasharray=\"5 4\"";
+        self.curve(out, (&self.predicted, &self.measured), most, PREDICTED, dashes);
+        self.curve(out, (&self.measured, &self.predicted), most, MEASURED, "");
     }
 
+    /// A curve, with its numbers above where it is the upper one, and else below.
     fn curve(
         &self,
         out: &mut String,
-        points: &[Point],
+        (points, others): (&[Point], &[Point]),
         most: f64,
         colour: &str,
         dashes: &str,
-        beside: f64,
     ) {
         let places: Vec<_> = points.iter().map(|point| self.place(point, most)).collect();
         let line: Vec<_> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
@@ -106,7 +107,9 @@ impl Panel {
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"{dashes}/>",
             line.join(" ")
         );
-        for (point, (x, y)) in points.iter().zip(places) {
+        for (at, (point, (x, y))) in points.iter().zip(places).enumerate() {
+            let is_upper = others.get(at).is_none_or(|other| point.y >= other.y);
+            let beside = if is_upper { -9.0 } else { 18.0 };
             let _ = writeln!(
                 out,
                 "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"{colour}\"/>\
@@ -140,6 +143,14 @@ impl Panel {
     }
 }
 
+/// The end of an axis: so many times a round number as there are lines.
+fn rounded_up(most: f64) -> f64 {
+    let step = most / f64::from(LINES);
+    let power = 10_f64.powf(step.log10().floor());
+    let round = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().find(|it| it * power >= step);
+    round.unwrap_or(10.0) * power * f64::from(LINES)
+}
+
 /// A number below an axis: whole kilobytes as such.
 fn told(number: f64) -> String {
     match number {
@@ -163,6 +174,13 @@ mod tests {
         let place = |at: usize| panel.place(&panel.measured[at], 100.0);
         assert!((place(1).0 - place(0).0 - (place(2).0 - place(1).0)).abs() < 1e-9);
         assert!((place(0).1 - TOP).abs() < 1e-9 && (place(2).1 - BOTTOM).abs() < 1e-9);
+    }
+
+    #[test]
+    fn an_axis_ends_at_a_round_number() {
+        assert!((rounded_up(4359.0) - 8000.0).abs() < 1e-6);
+        assert!((rounded_up(15_855.0) - 20_000.0).abs() < 1e-6);
+        assert!((rounded_up(1.0) - 1.0).abs() < 1e-6);
     }
 
     #[test]
