@@ -6,6 +6,5 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cargo build --release --locked --workspace --bins
-cargo build --release --locked --package quorate-gateway --example plain
-cargo build --release --locked --package quorate-sim --example growth
+cargo build --release --locked --workspace --example plain --example growth
 exec cargo xtask measure growth "$@"

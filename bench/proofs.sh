@@ -6,5 +6,5 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cargo build --release --locked --workspace --bins
-cargo build --release --locked --package quorate-gateway --example proof_cost
+cargo build --release --locked --workspace --example proof_cost
 exec cargo xtask measure proofs "$@"

@@ -6,5 +6,5 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cargo build --release --locked --workspace --bins
-cargo build --release --locked --package quorate-crypto --example verifiers
+cargo build --release --locked --workspace --example verifiers
 exec cargo xtask measure signed "$@"
