@@ -5,8 +5,10 @@
 --   LOAD_METHOD   the method
 --   LOAD_PATH     the request target; {n} stands for the number, of 16 digits
 --   LOAD_BODY     the content, with {n} likewise; empty for none
+--   LOAD_BODY_FILE a file with the content, where it is too long for the environment
 --   LOAD_TYPE     its media type
 --   LOAD_FIRST    the first number
+--   LOAD_KEYS     how many numbers there are, before the first comes again; 0: no end
 --   LOAD_WRONG    text that in an answer of status 200 tells of a failure; empty for none
 --
 -- Ends with one line of JSON.
@@ -38,10 +40,16 @@ local function split(template)
 end
 
 function init(_)
-   local first = tonumber(os.getenv("LOAD_FIRST"))
+   first = tonumber(os.getenv("LOAD_FIRST"))
    number, step = first + place, count
    wrong = 0
+   keys = tonumber(os.getenv("LOAD_KEYS"))
    local method, body = os.getenv("LOAD_METHOD"), os.getenv("LOAD_BODY")
+   if not body then
+      local file = assert(io.open(os.getenv("LOAD_BODY_FILE"), "rb"))
+      body = file:read("*a")
+      file:close()
+   end
    local digits = string.rep("0", 16)
    local fields = "\r\nHost: " .. host
    if body ~= "" then
@@ -64,7 +72,8 @@ end
 
 function request()
    number = number + step
-   return table.concat(parts, string.format("%.0f", number))
+   local told = keys > 0 and first + (number - first) % keys or number
+   return table.concat(parts, string.format("%.0f", told))
 end
 
 function done(summary, latency, _)

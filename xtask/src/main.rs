@@ -1,5 +1,5 @@
 //! Chores of the repository: `cargo xtask slow`, `model`, `campaign`, `bugs`, `compare`,
-//! `profile`, `instructions`, `musl`.
+//! `measure`, `profile`, `instructions`, `musl`.
 //!
 //! Its tests (`xtask/tests/it/`) hold the rules that a compiler does not know: which room may use
 //! which, how long a file may be, what no source may contain.
@@ -8,6 +8,7 @@ mod bugs;
 mod campaign;
 mod compare;
 mod instructions;
+mod measure;
 mod model;
 mod musl;
 mod profile;
@@ -26,6 +27,7 @@ cargo xtask campaign --hours H [--mix swarm,twins,disks,copies,kill,fuzz]
 cargo xtask bugs [--only NAME | --write]
                                         make bugs on purpose, and see which check finds them
 cargo xtask compare [--help]            measure beside CometBFT and etcd; see bench/compare.sh
+cargo xtask measure [--help]            measure Quorate alone: under faults, signed, for long, ..
 cargo xtask profile [--help]            where the CPU time of a request goes
 cargo xtask instructions [--write]      count those of the hot stages, beside what is on record
 cargo xtask musl                        build the static binary; ends with 2 where that cannot be
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Some("musl") => musl::run(),
         Some("campaign") => campaign::run(&arguments.collect::<Vec<_>>()),
         Some("compare") => compare::run(&arguments.collect::<Vec<_>>()),
+        Some("measure") => measure::run(&arguments.collect::<Vec<_>>()),
         Some("instructions") => instructions::run(&arguments.collect::<Vec<_>>()),
         Some("profile") => profile::run(&arguments.collect::<Vec<_>>()),
         Some("bugs") => bugs::run(&arguments.collect::<Vec<_>>()),

@@ -7,7 +7,7 @@
 //! place there is shown as `other`, the largest first.
 
 use crate::compare::{
-    load::{Generator, Load, fresh_number},
+    load::Generator,
     system::{Running, Spread, System, is_on_path},
 };
 use std::{
@@ -104,17 +104,12 @@ impl Options {
         let dir = dir.canonicalize().map_err(|error| error.to_string())?;
         let mut running = System::Quorate.start(&dir.join("cluster"), self.payload as usize)?;
         let generator = Generator::find();
-        let load = |connections| Load {
-            targets: running.targets(Spread::All),
-            request: running.request(),
-            connections,
-            number_from: fresh_number(),
-        };
+        let load = running.load(running.targets(Spread::All), self.connections);
         let duration = Duration::from_secs(self.seconds.into());
-        generator.run(&load(self.connections), Duration::from_secs(3))?;
+        generator.run(&load, Duration::from_secs(3))?;
 
         let before = threads(&running);
-        let sample = generator.run(&load(self.connections), duration)?;
+        let sample = generator.run(&load, duration)?;
         let after = threads(&running);
         let requests = sample.per_second * duration.as_secs_f64();
         println!(
@@ -133,7 +128,7 @@ impl Options {
         if is_on_path("perf") {
             let samples = dir.join("perf.data");
             let mut perf = record(&running, &samples, duration)?;
-            generator.run(&load(self.connections), duration)?;
+            generator.run(&load, duration)?;
             perf.wait().map_err(|error| error.to_string())?;
             print!("\n{}", by_part(&report(&samples)?));
         } else {
@@ -181,6 +176,12 @@ fn thread(task: &Path) -> Option<(String, Used)> {
     let (name, mut used) = of_stat(&stat)?;
     used.switches = switches.sum();
     Some((name, used))
+}
+
+/// CPU time of `/proc/PID/stat`, in microseconds.
+pub(crate) fn cpu_us(stat: &str) -> Option<f64> {
+    let (_, Used { user_us, system_us, .. }) = of_stat(stat)?;
+    Some(user_us + system_us)
 }
 
 /// Name and times of a thread, of `/proc/PID/task/TID/stat`. The name may hold anything, so what

@@ -130,13 +130,8 @@ impl Writer {
         preference: Option<Preference>,
     ) -> Result<(Response<()>, Bytes), Refusal> {
         let digest = content_digest(response_content(method, &proven.response));
-        let silent = response_content(method, &proven.response).is_empty();
-        let content = if silent { Bytes::new() } else { proven.response.body.clone() };
-        let mut response = Response::new(());
-        *response.status_mut() = StatusCode::from_u16(proven.response.status).map_err(malformed)?;
+        let (mut response, content) = bare(proven.response, method)?;
         let headers = response.headers_mut();
-        headers.reserve(24);
-        write_fields(headers, proven.response)?;
         let mut values = Values::with_capacity(512 + proven.proof.len() * 4 / 3);
         let facts = proven.facts;
         values.add(CONTENT_DIGEST, |out| out.push_str(&digest));
@@ -257,6 +252,18 @@ pub(crate) fn problem(refusal: &Refusal) -> (Response<()>, Bytes) {
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     }
     (response, body.into())
+}
+
+/// The service's answer as HTTP, before anything is said of its proof.
+pub(crate) fn bare(answer: Answer, method: &str) -> Result<(Response<()>, Bytes), Refusal> {
+    let silent = response_content(method, &answer).is_empty();
+    let content = if silent { Bytes::new() } else { answer.body.clone() };
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(answer.status).map_err(malformed)?;
+    let headers = response.headers_mut();
+    headers.reserve(24);
+    write_fields(headers, answer)?;
+    Ok((response, content))
 }
 
 fn write_fields(headers: &mut HeaderMap, answer: Answer) -> Result<(), Refusal> {

@@ -19,6 +19,7 @@
 //! | `admission` | from an HTTP request to the request that is ordered |
 //! | [`backend`] | what the gateway asks of the replica |
 //! | `answer` | from a certified answer, or a refusal, to HTTP |
+//! | `cost` | the same for those who measure it |
 //! | `well_known` | the pages under `/.well-known/quorate/` |
 //! | [`codes`] | every code of a refusal, explained |
 //! | [`counters`] | what is counted for the metrics |
@@ -30,6 +31,8 @@ mod answer;
 pub mod backend;
 pub mod codes;
 pub mod config;
+#[doc(hidden)]
+pub mod cost;
 pub mod counters;
 mod framing;
 pub mod gateway;

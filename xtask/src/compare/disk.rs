@@ -9,26 +9,34 @@ use std::{
 
 /// What was found out about the file system of a folder.
 #[derive(Clone, Debug)]
-pub(super) struct Disk {
+pub(crate) struct Disk {
     /// Its type, such as `ext4`.
-    pub(super) kind: String,
+    pub(crate) kind: String,
     /// Median time to append 4 KiB to a file and have them on the disk.
-    pub(super) fsync_p50: Duration,
+    pub(crate) fsync_p50: Duration,
 }
 
 const APPENDS: usize = 301;
 
 impl Disk {
-    /// Looks at a folder that exists, by its full path.
-    pub(super) fn of(dir: &Path) -> Result<Self, String> {
+    /// Looks at a folder that exists, by its full path, and refuses a file system in memory, unless
+    /// that is `allowed`.
+    pub(crate) fn of(dir: &Path, allowed: bool) -> Result<Self, String> {
         let mounts = fs::read_to_string("/proc/self/mounts").map_err(|error| error.to_string())?;
         let kind = kind_of(&mounts, dir).unwrap_or("unknown").to_owned();
         let fsync_p50 = fsync_p50(&dir.join("fsync")).map_err(|error| error.to_string())?;
-        Ok(Self { kind, fsync_p50 })
+        let disk = Self { kind, fsync_p50 };
+        println!("{disk}");
+        match disk.is_in_memory() && !allowed {
+            true => Err("this file system is in memory, where durability costs nothing: name \
+                         another --dir, or say --memory-disk"
+                .to_owned()),
+            false => Ok(disk),
+        }
     }
 
     /// Whether it holds nothing that a loss of power would not take.
-    pub(super) fn is_in_memory(&self) -> bool {
+    fn is_in_memory(&self) -> bool {
         matches!(self.kind.as_str(), "tmpfs" | "ramfs")
     }
 }

@@ -2,10 +2,17 @@
 
 use serde_json::Value;
 use std::{
-    fmt,
+    fmt, fs,
+    path::PathBuf,
     process::Command,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+/// Content of no meaning.
+pub(crate) const OCTETS: &str = "application/octet-stream";
+
+/// How long content may be that goes into the environment of a process: Linux takes 128 KiB.
+const VARIABLE_MAX: usize = 100_000;
 
 /// What a write looks like to a system. `{n}` stands for a number of 16 digits, new each time.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,12 +33,18 @@ pub(crate) struct Load {
     pub(crate) targets: Vec<String>,
     pub(crate) request: Request,
     pub(crate) connections: u32,
-    pub(crate) number_from: u64,
+    /// How many different numbers there are, before the first comes again; none: all are fresh.
+    pub(crate) keys: Option<u64>,
+    /// The policy of a cluster in whose names a client signs every request; none: no request is
+    /// signed.
+    pub(crate) signing: Option<PathBuf>,
 }
 
 /// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Sample {
+    /// How many answers said yes.
+    pub(crate) answers: u64,
     pub(crate) per_second: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
@@ -46,10 +59,13 @@ pub(crate) enum Generator {
     Bench,
 }
 
+/// The least number of 16 digits.
+const NUMBER_MIN: u64 = 1_000_000_000_000_000;
+
 /// A number of 16 digits with which requests of this run may begin, far from those of any other.
-pub(crate) fn fresh_number() -> u64 {
+fn fresh_number() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    1_000_000_000_000_000 + (now.as_millis() as u64 % 8_000_000_000) * 1_000_000
+    NUMBER_MIN + (now.as_millis() as u64 % 8_000_000_000) * 1_000_000
 }
 
 impl Generator {
@@ -58,10 +74,16 @@ impl Generator {
         if super::system::is_on_path("wrk") { Self::Wrk } else { Self::Bench }
     }
 
-    /// Runs a load, and says what came of it.
+    /// Runs a load, and says what came of it. What wrk cannot do, `quorate bench` does: sign.
     pub(crate) fn run(self, load: &Load, duration: Duration) -> Result<Sample, String> {
+        if load.signing.is_some() && self != Self::Bench {
+            return Self::Bench.run(load, duration);
+        }
         let mut command = match self {
-            Self::Wrk => wrk(load, duration),
+            Self::Wrk => wrk(load, duration)?,
+            Self::Bench if load.keys.is_some() => {
+                return Err("writes to the same keys again need wrk".to_owned());
+            }
             Self::Bench => bench(load, duration),
         };
         let done = command.output().map_err(|error| format!("{self}: {error}"))?;
@@ -79,9 +101,11 @@ impl Generator {
     }
 }
 
-fn wrk(load: &Load, duration: Duration) -> Command {
+fn wrk(load: &Load, duration: Duration) -> Result<Command, String> {
     // A thread speaks to one target.
     let threads = (load.targets.len() as u32).min(load.connections);
+    // The same keys again are those of earlier runs.
+    let first = if load.keys.is_some() { NUMBER_MIN } else { fresh_number() };
     let mut command = Command::new("wrk");
     command
         .args(["--script", "bench/load.lua", "--timeout", "30s"])
@@ -92,32 +116,47 @@ fn wrk(load: &Load, duration: Duration) -> Command {
         .env("LOAD_TARGETS", load.targets.join(","))
         .env("LOAD_METHOD", load.request.method)
         .env("LOAD_PATH", &load.request.path)
-        .env("LOAD_BODY", &load.request.body)
+        .env("LOAD_KEYS", load.keys.unwrap_or(0).to_string())
         .env("LOAD_TYPE", load.request.media_type)
-        .env("LOAD_FIRST", load.number_from.to_string())
+        .env("LOAD_FIRST", first.to_string())
         .env("LOAD_WRONG", load.request.telltale);
-    command
+    if load.request.body.len() <= VARIABLE_MAX {
+        command.env("LOAD_BODY", &load.request.body);
+        return Ok(command);
+    }
+    let file = crate::target().join("load-body");
+    fs::write(&file, &load.request.body).map_err(|error| format!("{}: {error}", file.display()))?;
+    command.env("LOAD_BODY_FILE", file);
+    Ok(command)
 }
 
 fn bench(load: &Load, duration: Duration) -> Command {
     let targets: Vec<_> = load.targets.iter().map(|at| format!("http://{at}")).collect();
     let mut command = Command::new(super::system::quorate());
     command
-        .args(["bench", "--output", "json", "--unproven", "--warm-up", "0s"])
-        .args(["--target", &targets.join(",")])
+        .args(["bench", "--output", "json", "--warm-up", "0s", "--target", &targets.join(",")])
         .args(["--connections", &load.connections.to_string()])
         .args(["--duration", &format!("{}s", duration.as_secs())])
-        .args(["--method", load.request.method, "--path", &load.request.path])
-        .args(["--content-type", load.request.media_type, "--body", &load.request.body])
-        .args(["--telltale", load.request.telltale]);
+        .args(["--method", load.request.method, "--path", &load.request.path]);
+    match load.request.media_type {
+        // Nothing but its length matters.
+        OCTETS => command.args(["--payload", &load.request.body.len().to_string()]),
+        media_type => command.args(["--content-type", media_type, "--body", &load.request.body]),
+    };
+    match &load.signing {
+        Some(policy) => command.arg("--sign").arg("--policy").arg(policy),
+        None => command.args(["--unproven", "--telltale", load.request.telltale]),
+    };
     command
 }
 
 fn sample_of_wrk(said: &Value) -> Option<Sample> {
     let number = |name: &str| said.get(name)?.as_f64();
     let refused = number("refused")?;
+    let answers = number("answers")? - refused;
     Some(Sample {
-        per_second: (number("answers")? - refused) / number("seconds")?,
+        answers: answers as u64,
+        per_second: answers / number("seconds")?,
         p50_ms: number("p50_us")? / 1e3,
         p99_ms: number("p99_us")? / 1e3,
         errors: (refused + number("failed")?) as u64,
@@ -127,6 +166,7 @@ fn sample_of_wrk(said: &Value) -> Option<Sample> {
 fn sample_of_bench(said: &Value) -> Option<Sample> {
     let latency = |name: &str| said.get("latency_ms")?.get(name)?.as_f64();
     Some(Sample {
+        answers: said.get("requests")?.as_u64()?,
         per_second: said.get("requests_per_second")?.as_f64()?,
         p50_ms: latency("p50")?,
         p99_ms: latency("p99")?,
@@ -154,7 +194,8 @@ mod tests {
             "answers": 110, "seconds": 10.0, "refused": 10, "failed": 1, "p50_us": 1500,
             "p99_us": 4000
         });
-        let sample = Sample { per_second: 10.0, p50_ms: 1.5, p99_ms: 4.0, errors: 11 };
+        let sample =
+            Sample { answers: 100, per_second: 10.0, p50_ms: 1.5, p99_ms: 4.0, errors: 11 };
         assert_eq!(sample_of_wrk(&said), Some(sample));
         assert_eq!(sample_of_wrk(&json!({ "answers": 1 })), None);
     }

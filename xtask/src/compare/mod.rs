@@ -8,21 +8,23 @@
 //! | [`comet`] | the files of a CometBFT network |
 //! | [`load`] | one run of the load generator |
 //! | [`disk`] | whether the disk is one on which durability costs |
+//! | [`bar`] | what is to be reached |
 //! | [`report`] | the best of the rounds: a table, ratios, bars, JSON |
 //! | [`chart`] | the same as a picture |
 //!
 //! Rounds go through all systems before the next begins, so that a machine that grows slower or
 //! faster meanwhile does so for all of them.
 
+pub(crate) mod bar;
 mod chart;
 mod comet;
-mod disk;
+pub(crate) mod disk;
 pub(crate) mod load;
-mod report;
+pub(crate) mod report;
 pub(crate) mod system;
 
 use disk::Disk;
-use load::{Generator, Load};
+use load::Generator;
 use report::{Measurement, Report};
 use std::{
     fs,
@@ -116,13 +118,7 @@ impl Options {
         let failed = |error: std::io::Error| format!("{}: {error}", self.dir.display());
         fs::create_dir_all(&self.dir).map_err(failed)?;
         let dir = self.dir.canonicalize().map_err(failed)?;
-        let disk = Disk::of(&dir)?;
-        println!("{disk}");
-        if disk.is_in_memory() && !self.memory_disk {
-            return Err("this file system is in memory, where durability costs nothing: name \
-                        another --dir, or say --memory-disk"
-                .to_owned());
-        }
+        let disk = Disk::of(&dir, self.memory_disk)?;
         let generator = Generator::find();
         println!("load       {generator}, {} B, best of {}", self.payload, self.rounds);
         let mut report = Report::new(disk, generator, self.payload, self.rounds);
@@ -165,15 +161,9 @@ impl Options {
         let mut running = system.start(dir, self.payload)?;
         for spread in system.spreads() {
             for connections in &self.connections {
-                let load = Load {
-                    targets: running.targets(*spread),
-                    request: running.request(),
-                    connections: *connections,
-                    number_from: load::fresh_number(),
-                };
+                let load = running.load(running.targets(*spread), *connections);
                 // What is compiled, allocated and connected first is no part of the measurement.
                 generator.run(&load, Duration::from_secs(2))?;
-                let load = Load { number_from: load::fresh_number(), ..load };
                 let sample = generator.run(&load, self.measure)?;
                 let measurement =
                     Measurement { system, spread: *spread, connections: *connections, sample };
@@ -196,7 +186,7 @@ fn list<T>(text: &str, one: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>
     text.split(',').map(one).collect()
 }
 
-fn write(path: &Path, text: &str) -> Result<(), String> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     println!("written    {}", path.display());
     Ok(())

@@ -1,6 +1,7 @@
 //! The best of the rounds: a table, ratios, bars, JSON.
 
 use super::{
+    bar::Bar,
     disk::Disk,
     load::{Generator, Sample},
     system::{Spread, System, Weight},
@@ -30,17 +31,6 @@ pub(super) struct Report {
     versions: BTreeMap<System, String>,
     samples: BTreeMap<Row, Vec<Sample>>,
     weights: BTreeMap<System, Weight>,
-}
-
-/// A ratio that Quorate is to reach.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Bar {
-    what: String,
-    is: f64,
-    wanted: f64,
-    stretch: Option<f64>,
-    /// Whether less is better.
-    below: bool,
 }
 
 impl Report {
@@ -105,41 +95,32 @@ impl Report {
     /// The bars of which both sides were measured.
     fn bars(&self) -> Vec<Bar> {
         let mut bars = Vec::new();
-        let above = |what: String, is, wanted, stretch| Bar {
-            what,
-            is,
-            wanted,
-            stretch: Some(stretch),
-            below: false,
-        };
         let own = |connections| self.row(System::Quorate, Spread::All, connections);
         for connections in [100, 200] {
             if let (Some(own), Some(peer)) =
                 (own(connections), self.peer(System::CometTuned, connections))
             {
                 let what = format!("requests/s at {connections}, of tuned CometBFT's");
-                bars.push(above(what, own.per_second / peer.per_second, 5.0, 10.0));
+                let bar = Bar::at_least(what, own.per_second / peer.per_second, 5.0);
+                bars.push(bar.stretch(10.0));
             }
         }
         if let (Some(own), Some(peer)) = (own(1), self.peer(System::CometTuned, 1)) {
-            let what = "p50 at 1, of tuned CometBFT's".to_owned();
-            let is = own.p50_ms / peer.p50_ms;
-            bars.push(Bar { what, is, wanted: 0.25, stretch: Some(0.1), below: true });
+            let what = "p50 at 1, of tuned CometBFT's";
+            bars.push(Bar::at_most(what, own.p50_ms / peer.p50_ms, 0.25).stretch(0.1));
         }
         if let (Some(own), Some(peer)) = (own(100), self.peer(System::Etcd, 100)) {
-            let what = "requests/s at 100, of etcd's".to_owned();
-            bars.push(above(what, own.per_second / peer.per_second, 0.7, 1.2));
+            let what = "requests/s at 100, of etcd's";
+            bars.push(Bar::at_least(what, own.per_second / peer.per_second, 0.7).stretch(1.2));
         }
         if let Some(own) = own(100) {
-            let what = "p99 at 100, of its own p50".to_owned();
-            let is = own.p99_ms / own.p50_ms;
-            bars.push(Bar { what, is, wanted: 4.0, stretch: None, below: true });
+            let what = "p99 at 100, of its own p50";
+            bars.push(Bar::at_most(what, own.p99_ms / own.p50_ms, 4.0));
         }
         let errors: u64 =
             self.rows().filter(|it| it.system == System::Quorate).map(|it| it.sample.errors).sum();
         if self.versions.contains_key(&System::Quorate) {
-            let what = "errors under load".to_owned();
-            bars.push(Bar { what, is: errors as f64, wanted: 0.0, stretch: None, below: true });
+            bars.push(Bar::at_most("errors under load", errors as f64, 0.0));
         }
         bars
     }
@@ -156,7 +137,7 @@ impl Report {
             let own = self.row(System::Quorate, Spread::All, connections);
             let ratio = own.map(|own| own.per_second / sample.per_second);
             let ratio = ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2} x"));
-            let Sample { per_second, p50_ms, p99_ms, errors } = sample;
+            let Sample { per_second, p50_ms, p99_ms, errors, .. } = sample;
             let _ = writeln!(
                 out,
                 "| {} | {spread} | {connections} | {per_second:.0} | {p50_ms:.2} | {p99_ms:.2} | \
@@ -201,12 +182,6 @@ impl Report {
         let versions = self.versions.iter();
         let versions = versions.map(|(system, version)| (system.name().to_owned(), json!(version)));
         let bars = self.bars();
-        let bars = bars.iter().map(|bar| {
-            json!({
-                "what": bar.what, "is": bar.is, "wanted": bar.wanted, "stretch": bar.stretch,
-                "met": bar.is_met(),
-            })
-        });
         let text = json!({
             "machine": machine(),
             "file_system": self.disk.kind,
@@ -217,51 +192,28 @@ impl Report {
             "versions": Value::Object(versions.collect()),
             "rows": rows.collect::<Vec<_>>(),
             "a_node": Value::Object(weights.collect()),
-            "bars": bars.collect::<Vec<_>>(),
+            "bars": bars.iter().map(Bar::json).collect::<Vec<_>>(),
         });
         format!("{text:#}\n")
     }
 }
 
 /// The processor, and how many of its cores there are.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     format!("{cores} cores, {}", model.map_or("unknown", |(_, model)| model))
 }
 
-fn round(number: f64) -> f64 {
+pub(crate) fn round(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
-}
-
-impl Bar {
-    fn reaches(&self, mark: f64) -> bool {
-        if self.below { self.is <= mark } else { self.is >= mark }
-    }
-
-    fn is_met(&self) -> bool {
-        self.reaches(self.wanted)
-    }
-}
-
-impl fmt::Display for Bar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, is, wanted, stretch, below } = self;
-        let verdict = match (self.is_met(), stretch) {
-            (true, Some(stretch)) if self.reaches(*stretch) => "met, and the stretch",
-            (true, _) => "met",
-            (false, _) => "missed",
-        };
-        let side = if *below { "at most" } else { "at least" };
-        write!(f, "bar: {what}: {is:.2}, wanted {side} {wanted}: {verdict}")
-    }
 }
 
 impl fmt::Display for Measurement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { system, spread, connections, sample } = self;
-        let Sample { per_second, p50_ms, p99_ms, errors } = sample;
+        let Sample { per_second, p50_ms, p99_ms, errors, .. } = sample;
         write!(
             f,
             "{:<15} {connections:>4} to {spread}: {per_second:>9.0}/s, p50 {p50_ms:>8.2} ms, \
@@ -281,7 +233,7 @@ mod tests {
         let mut report = Report::new(disk, Generator::Wrk, 512, 2);
         for &(system, spread, connections, per_second) in rows {
             report.version(system, "1".to_owned());
-            let sample = Sample { per_second, p50_ms: 10.0, p99_ms: 30.0, errors: 1 };
+            let sample = Sample { answers: 1, per_second, p50_ms: 10.0, p99_ms: 30.0, errors: 1 };
             report.add(Measurement { system, spread, connections, sample });
         }
         report
@@ -306,7 +258,7 @@ mod tests {
         ]);
         let bars = report.bars();
         let ratio = bars.iter().find(|bar| bar.what.contains("CometBFT")).unwrap();
-        assert!((ratio.is - 6.0).abs() < 1e-9 && ratio.is_met() && !ratio.reaches(10.0));
+        assert!((ratio.is - 6.0).abs() < 1e-9 && ratio.is_met());
         let errors = bars.iter().find(|bar| bar.what.contains("errors")).unwrap();
         assert!(!errors.is_met(), "two rounds with an error each are no run without one");
     }

@@ -1,6 +1,9 @@
 //! What is compared.
 
-use super::{comet, load::Request};
+use super::{
+    comet,
+    load::{Load, OCTETS, Request},
+};
 use serde_json::Value;
 use std::{
     fmt, fs,
@@ -11,6 +14,9 @@ use std::{
     thread::sleep,
     time::{Duration, Instant},
 };
+
+/// How many replicas of Quorate.
+pub(crate) const REPLICAS: u16 = 4;
 
 /// How long a system may take to serve its first request.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -118,20 +124,9 @@ impl System {
 
     /// Starts it with its data in this folder, and waits until it serves.
     pub(crate) fn start(self, dir: &Path, payload: usize) -> Result<Running, String> {
-        if dir.exists() {
-            fs::remove_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        }
-        fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        let mut running = Running {
-            dir: dir.to_owned(),
-            request: self.request(payload),
-            nodes: Vec::new(),
-            leader: 0,
-            started: Vec::new(),
-            pids: Vec::new(),
-        };
+        let mut running = Running::fresh(dir, self.request(payload))?;
         match self {
-            Self::Quorate => running.start_quorate()?,
+            Self::Quorate => running.start_quorate(REPLICAS)?,
             Self::CometTuned => running.start_comet(true)?,
             Self::Comet => running.start_comet(false)?,
             Self::Etcd => running.start_etcd()?,
@@ -151,7 +146,7 @@ impl System {
             method: "PUT",
             path: "/kv/{n}".to_owned(),
             body: content.clone(),
-            media_type: "application/octet-stream",
+            media_type: OCTETS,
             telltale: "",
         };
         match self {
@@ -201,12 +196,48 @@ pub(crate) struct Running {
     started: Vec<Child>,
     /// The nodes' processes.
     pids: Vec<u32>,
+    /// `HOST:PORT` of each operations listener; of Quorate only.
+    operations: Vec<String>,
 }
 
 impl Running {
-    /// What a write looks like.
-    pub(crate) fn request(&self) -> Request {
-        self.request.clone()
+    /// A cluster of so many replicas of Quorate.
+    pub(crate) fn cluster(dir: &Path, replicas: u16, payload: usize) -> Result<Self, String> {
+        let mut running = Self::fresh(dir, System::Quorate.request(payload))?;
+        running.start_quorate(replicas)?;
+        Ok(running)
+    }
+
+    /// Nothing yet, with an empty folder.
+    fn fresh(dir: &Path, request: Request) -> Result<Self, String> {
+        if dir.exists() {
+            fs::remove_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        }
+        fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            request,
+            nodes: Vec::new(),
+            leader: 0,
+            started: Vec::new(),
+            pids: Vec::new(),
+            operations: Vec::new(),
+        })
+    }
+
+    /// So many connections that write, spread over these nodes.
+    pub(crate) fn load(&self, targets: Vec<String>, connections: u32) -> Load {
+        Load { targets, request: self.request.clone(), connections, keys: None, signing: None }
+    }
+
+    /// The folder of a cluster of Quorate: its policy, and what each replica has.
+    pub(crate) fn cluster_dir(&self) -> PathBuf {
+        self.dir.join("cluster")
+    }
+
+    /// The operations listeners of the replicas.
+    pub(crate) fn operations(&self) -> &[String] {
+        &self.operations
     }
 
     /// Where connections go.
@@ -224,7 +255,8 @@ impl Running {
 
     /// What it takes now.
     pub(crate) fn weight(&self) -> Weight {
-        let memory = self.pids.iter().filter_map(|pid| memory_mib(*pid)).fold(0.0, f64::max);
+        let memory =
+            self.pids.iter().filter_map(|pid| memory_mib(*pid, "VmHWM")).fold(0.0, f64::max);
         let disk = bytes_below(&self.dir) as f64 / f64::from(1 << 20);
         Weight { memory_mib: memory, disk_mib: disk / self.nodes.len().max(1) as f64 }
     }
@@ -246,12 +278,13 @@ impl Running {
         Ok(())
     }
 
-    fn start_quorate(&mut self) -> Result<(), String> {
+    fn start_quorate(&mut self, replicas: u16) -> Result<(), String> {
         let mut command = Command::new(quorate());
         command
-            .args(["dev", "--output", "json", "--no-restart", "--replicas", "4"])
+            .args(["dev", "--output", "json", "--no-restart"])
+            .args(["--replicas", &replicas.to_string()])
             .args(["--port", &GATEWAYS_FROM.to_string(), "--dir"])
-            .arg(self.dir.join("cluster"));
+            .arg(self.cluster_dir());
         self.spawn(&mut command, "quorate")?;
         let log = self.dir.join("quorate.log");
         let ready = self.wait_for(|| {
@@ -260,10 +293,13 @@ impl Running {
             events.find(|event: &Value| event["event"] == "ready")
         })?;
         let each = |list: &Value| list.as_array().cloned().unwrap_or_default();
-        self.nodes = each(&ready["gateways"])
-            .iter()
-            .filter_map(|url| Some(url.as_str()?.trim_start_matches("http://").to_owned()))
-            .collect();
+        let addresses = |list: &Value| {
+            let urls = each(list);
+            let urls = urls.iter().filter_map(Value::as_str);
+            urls.map(|url| url.trim_start_matches("http://").to_owned()).collect()
+        };
+        self.nodes = addresses(&ready["gateways"]);
+        self.operations = addresses(&ready["operations"]);
         self.pids = each(&ready["replicas"])
             .iter()
             .filter_map(|replica| u32::try_from(replica["pid"].as_u64()?).ok())
@@ -374,16 +410,17 @@ pub(crate) fn is_on_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
-/// Most memory that a process has held, in MiB.
-fn memory_mib(pid: u32) -> Option<f64> {
+/// A line of what the kernel tells of a process's memory (proc(5)), in MiB: `VmRSS` is what it
+/// holds, `VmHWM` the most that it has held.
+pub(crate) fn memory_mib(pid: u32, line: &str) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    let rest = |text: &str| text.strip_prefix(line)?.strip_prefix(':').map(str::to_owned);
+    let kib: f64 = status.lines().find_map(rest)?.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib / 1024.0)
 }
 
 /// What the files of a folder hold.
-fn bytes_below(dir: &Path) -> u64 {
+pub(crate) fn bytes_below(dir: &Path) -> u64 {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let size = |entry: fs::DirEntry| match entry.metadata() {
         Ok(data) if data.is_dir() => bytes_below(&entry.path()),
@@ -393,8 +430,14 @@ fn bytes_below(dir: &Path) -> u64 {
     entries.map(size).sum()
 }
 
-/// One exchange of JSON with a node that starts, or nothing.
-fn exchange(node: &str, method: &str, path: &str, body: &str) -> Option<Value> {
+/// One exchange of JSON with a node, or nothing where it does not answer.
+pub(crate) fn exchange(node: &str, method: &str, path: &str, body: &str) -> Option<Value> {
+    let content = content(node, method, path, body)?;
+    Some(serde_json::from_str(&content).unwrap_or(Value::Null))
+}
+
+/// What a node answers, whatever the status.
+pub(crate) fn content(node: &str, method: &str, path: &str, body: &str) -> Option<String> {
     let mut stream = TcpStream::connect(node).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
     let length = body.len();
@@ -405,8 +448,7 @@ fn exchange(node: &str, method: &str, path: &str, body: &str) -> Option<Value> {
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
-    let content = answer.split_once("\r\n\r\n")?.1;
-    Some(serde_json::from_str(content).unwrap_or(Value::Null))
+    Some(answer.split_once("\r\n\r\n")?.1.to_owned())
 }
 
 #[cfg(test)]
