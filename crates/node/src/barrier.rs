@@ -129,9 +129,13 @@ impl<A: Send + 'static, O: Outlet<A>> Barrier<A, O> {
         while waiting.steps.len() >= WAITING_MAX && !waiting.closed {
             waiting = self.shared.room.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
+        // Whoever works looks again before it sleeps, and who was woken is on its way.
+        let asleep = !waiting.busy && waiting.steps.is_empty();
         waiting.steps.append(steps);
         drop(waiting);
-        self.shared.wake.notify_one();
+        if asleep {
+            self.shared.wake.notify_one();
+        }
     }
 }
 
