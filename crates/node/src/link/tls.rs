@@ -51,33 +51,25 @@ pub(crate) fn code_of(failed: &io::Error, usual: &'static str) -> &'static str {
     if is_policy { "link-policy-differs" } else { usual }
 }
 
-/// What the two sides of a link call what they speak.
+/// What a side of a link calls what it speaks: with the policy, which is spoken, then without it.
 #[derive(Clone)]
 struct Protocol {
-    /// With the policy: the one that is spoken.
-    spoken: Vec<u8>,
-    /// Without it.
-    any_policy: Vec<u8>,
+    offered: Vec<Vec<u8>>,
 }
 
 impl Protocol {
     fn new(chain: Chain, policy: &Digest) -> Self {
         let any_policy = format!("quorate-replica/{LINK_VERSION}/{chain}");
-        let spoken = format!("{any_policy}/{policy}").into_bytes();
-        Self { spoken, any_policy: any_policy.into_bytes() }
-    }
-
-    /// What is offered, the one that is spoken first.
-    fn offered(&self) -> Vec<Vec<u8>> {
-        vec![self.spoken.clone(), self.any_policy.clone()]
+        let spoken = format!("{any_policy}/{policy}");
+        Self { offered: vec![spoken.into_bytes(), any_policy.into_bytes()] }
     }
 
     /// A peer that names no protocol passes the handshake, but not this.
     fn check(&self, agreed: Option<&[u8]>) -> io::Result<()> {
-        match agreed {
-            Some(agreed) if agreed == self.spoken => Ok(()),
-            Some(agreed) if agreed == self.any_policy => Err(io::Error::other(OtherPolicy)),
-            _ => Err(io::Error::other(
+        match self.offered.iter().position(|name| agreed == Some(name)) {
+            Some(0) => Ok(()),
+            Some(_) => Err(io::Error::other(OtherPolicy)),
+            None => Err(io::Error::other(
                 "the peer speaks for another chain or another version of the link",
             )),
         }
@@ -87,8 +79,6 @@ impl Protocol {
 /// This replica's side of every handshake.
 pub(crate) struct Identity {
     protocol: Protocol,
-    /// What it offers when it dials.
-    offered: Vec<Vec<u8>>,
     key: Arc<CertifiedKey>,
     provider: Arc<CryptoProvider>,
 }
@@ -100,10 +90,8 @@ impl Identity {
         let der = key.pkcs8();
         let signer = ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(&der[..]))?;
         let public = CertificateDer::from(spki(&key.public()));
-        let protocol = Protocol::new(chain, policy);
         Ok(Self {
-            offered: protocol.offered(),
-            protocol,
+            protocol: Protocol::new(chain, policy),
             key: Arc::new(CertifiedKey::new(vec![public], signer)),
             provider,
         })
@@ -114,7 +102,7 @@ impl Identity {
     pub(crate) fn without_alpn(key: &SecretKey) -> Self {
         let chain = Chain::of(&Digest::ZERO);
         let mut identity = Self::new(chain, &Digest::ZERO, key).expect("a key");
-        identity.offered.clear();
+        identity.protocol.offered.clear();
         identity
     }
 
@@ -126,7 +114,7 @@ impl Identity {
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(Arc::new(verifier))
             .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(self.key.clone())));
-        config.alpn_protocols = self.protocol.offered();
+        config.alpn_protocols = self.protocol.offered.clone();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Acceptor { tls: Arc::new(config).into(), protocol: self.protocol.clone(), members })
@@ -142,7 +130,7 @@ impl Identity {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_cert_resolver(Arc::new(resolver));
-        config.alpn_protocols = self.offered.clone();
+        config.alpn_protocols = self.protocol.offered.clone();
         config.resumption = Resumption::disabled();
         config.enable_sni = false;
         Ok(Connector { tls: Arc::new(config).into(), protocol: self.protocol.clone() })

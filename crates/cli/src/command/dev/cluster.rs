@@ -211,8 +211,8 @@ impl Cluster {
     }
 }
 
-/// How many threads serve a replica's sockets. Each has a machine of its own elsewhere, and takes all
-/// its cores; here they share one, and threads beyond that only wake each other.
+/// How many threads serve a replica's sockets: its part of the cores that all share here, one at
+/// least. More of them only wake each other.
 fn workers_of(replicas: usize) -> usize {
     let asked = std::env::var(WORKERS).ok().and_then(|text| text.parse().ok());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
