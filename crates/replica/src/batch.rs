@@ -1,6 +1,7 @@
 //! `Admitted -> Batch`: requests wait here until they are executed.
 //!
-//! Batching is adaptive. A batch costs votes and syncs whatever is in it, so a fuller one is cheaper:
+//! Batching is adaptive. A batch costs votes and syncs whatever is in it, so a fuller one is
+//! cheaper:
 //!
 //! | own batches that are undecided | what waits is proposed |
 //! |---|---|
