@@ -7,22 +7,24 @@
 //! ```
 //!
 //! The processes are those of the simulator, production's pipeline over a ledger in memory, and
-//! an input costs what the simulator charges for it (`cost.rs`). Two things are otherwise. The
+//! an input costs what the simulator charges for it (`charge.rs`). Two things are otherwise. The
 //! cores are one pool: a replica's thread, which verifies as well, waits for the first core that is
 //! free, one input a turn. And beside replicas the pool serves what a request costs its client and
 //! its gateway (`http_ns`), and each message its sockets (`message_ns`); both are given, since they
 //! can be measured alone.
 //!
-//! Left out: encryption on links, copies of long messages in the kernel, and writing the log.
+//! What the table lacks (memory that is in no cache, encryption on links, copies, writing the log)
+//! cannot be. It is in two numbers: what an entry costs each replica beside what the table has for
+//! it (`entry_ns`), and each byte of content beyond the table's 512 (`byte_ps`). Who asks finds
+//! them at two points that were measured, and the model tells the others.
 
-use quorate_crypto::{Claim, Claims as _};
 use quorate_ledger::MemoryDisk;
 use quorate_protocol::To;
-use quorate_replica::{Message, Reply, Ticket};
+use quorate_replica::{Reply, Ticket};
 use quorate_sim::{
-    Signatures,
+    Signatures, charge,
     cluster::{Cluster, Tuning},
-    cost::{Costs, Cpu, Operation, Work},
+    cost::{Costs, Cpu, Work},
     process::{self, Act, Birth, Process, Sent, TimerName},
 };
 use quorate_types::{ReplicaId, Request, Salt, Time};
@@ -37,10 +39,6 @@ use std::{
 
 /// From one process to another on the same machine.
 const LOOPBACK: Duration = Duration::from_micros(20);
-
-/// How often the bytes of content are hashed at a replica beyond what `execute` was measured with:
-/// the exchange's digest, and the leaf of the state.
-const HASHED: u64 = 2;
 
 /// The content that `execute` was measured with.
 const EXECUTED: u64 = 512;
@@ -74,6 +72,8 @@ impl Setting {
             ("http_ns", 0),
             ("message_ns", 0),
             ("fsync_ns", 0),
+            ("entry_ns", 0),
+            ("byte_ps", 0),
         ];
         let defaults = defaults.into_iter().map(|(name, value)| (name.to_owned(), value));
         let mut setting = Self { numbers: defaults.collect(), costs: Costs::measured() };
@@ -352,14 +352,19 @@ impl<'a> Machine<'a> {
         let seat = &mut self.seats[at];
         let Some(input) = seat.inbox.pop_front() else { return Ok((Duration::ZERO, Vec::new())) };
         let (mut acts, mut took) = (Vec::new(), Duration::ZERO);
-        let mut work = before(seat, &self.cluster, &input);
-        work.add(Operation::Step, 1);
+        let domain = &self.cluster.domain;
+        let (mut work, message) = match &input {
+            Input::Deliver { from, message } => {
+                let read = charge::read(&mut seat.cpu, &seat.process, domain, (*from, message));
+                (read, Some(&**message))
+            }
+            Input::Submit { request, .. } => (charge::take(&mut seat.cpu, domain, request), None),
+            Input::Timer { .. } | Input::Worked | Input::Saved => (Work::default(), None),
+        };
+        work += charge::step(message);
         match input {
             Input::Deliver { from, message } => {
                 took += socket;
-                if matches!(*message, Message::Cosign(_)) {
-                    work.add(Operation::VerifyStrict, 1);
-                }
                 seat.process.deliver(now, from, Arc::unwrap_or_clone(message), &mut acts);
             }
             Input::Timer { timer, armed } => {
@@ -376,22 +381,23 @@ impl<'a> Machine<'a> {
                 }
             }
         }
+        let me = ReplicaId(u16::try_from(at)?);
         for act in &acts {
+            charge::act(me, act, &mut work);
             match act {
-                Act::Send { to, message } => {
+                Act::Send { to, .. } => {
                     let receivers = match to {
                         To::All => peers,
                         To::Group(group) => group.len() as u64,
                         To::One(_) => 1,
                     };
                     took += socket * u32::try_from(receivers)?;
-                    sent(ReplicaId(u16::try_from(at)?), message, &mut work);
                 }
                 Act::Appended { items, .. } => {
-                    let items = items.len() as u64;
-                    work.add(Operation::Execute, items);
-                    let more = payload.saturating_sub(EXECUTED) * HASHED;
-                    work.add(Operation::HashByte, items * more);
+                    let bytes = payload.saturating_sub(EXECUTED);
+                    let each = self.setting.number("entry_ns")
+                        + bytes * self.setting.number("byte_ps") / 1_000;
+                    took += Duration::from_nanos(each * items.len() as u64);
                 }
                 Act::Halt(halt) => return Err(format!("a replica ends: {halt:?}").into()),
                 _ => {}
@@ -445,54 +451,4 @@ impl<'a> Machine<'a> {
             self.schedule(LOOPBACK, Event::Give { at, input });
         }
     }
-}
-
-/// What it costs to read an input and to verify what it claims, as the simulator charges it.
-fn before(seat: &mut Seat, cluster: &Cluster, input: &Input) -> Work {
-    let (mut work, mut claims) = (Work::default(), Vec::new());
-    match input {
-        Input::Deliver { from, message } => {
-            work.add(Operation::DecodeByte, length(message));
-            if seat.process.replica().wants(*from, message) {
-                message.claims(&cluster.domain, &mut claims);
-            }
-            if !claims.is_empty() {
-                work.add(Operation::HashCall, 1);
-                work.add(Operation::HashByte, length(message));
-            }
-        }
-        Input::Submit { request, .. } => request.claims(&cluster.domain, &mut claims),
-        Input::Timer { .. } | Input::Worked | Input::Saved => {}
-    }
-    let mut signatures = 0;
-    for claim in &claims {
-        match claim {
-            Claim::Vote { signature, .. } | Claim::Client { signature, .. } => {
-                signatures += u64::from(seat.cpu.meets(signature));
-            }
-            Claim::Stable(certificate) => {
-                let all = certificate.cosignatures.iter();
-                let new = all.filter(|it| seat.cpu.meets(&it.signature)).count();
-                work.add(Operation::VerifyStrict, new as u64);
-            }
-            Claim::Broken(_) => {}
-        }
-    }
-    work.add_claims(signatures);
-    work
-}
-
-/// What a message costs who sends it.
-fn sent(me: ReplicaId, message: &Sent, work: &mut Work) {
-    work.add(Operation::EncodeByte, length(message));
-    let signatures = match message {
-        Message::Cosign(_) => 2,
-        message => u64::from(message.signer() == Some(me)),
-    };
-    work.add(Operation::Sign, signatures);
-}
-
-/// How long a message is on the wire.
-fn length(message: &Sent) -> u64 {
-    borsh::object_length(message).map_or(0, |length| length as u64)
 }

@@ -26,7 +26,7 @@
 use quorate_crypto::Recent;
 use quorate_types::{Signature, Time};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, sync::LazyLock, time::Duration};
+use std::{collections::BTreeMap, fmt, ops::AddAssign, sync::LazyLock, time::Duration};
 
 const TABLE: &str = include_str!("../data/costs.txt");
 
@@ -230,6 +230,12 @@ impl Work {
             0..=2 => self.add(Operation::Verify, claims),
             _ => self.add(Operation::VerifyBatched, claims),
         }
+    }
+}
+
+impl AddAssign for Work {
+    fn add_assign(&mut self, more: Self) {
+        self.0.iter_mut().zip(more.0).for_each(|(times, more)| *times += more);
     }
 }
 

@@ -20,7 +20,8 @@
 //! | [`regions`] | ten regions of the world, and how far they are from each other |
 //! | [`wires`] | messages under way: queues, order, chance, cuts |
 //! | `machine` | a process, its disk, and cores that get to its inputs one after the other |
-//! | [`cost`] | how long a process is busy with an input |
+//! | [`cost`] | what operations cost, and until when cores are busy |
+//! | [`charge`] | which operations an input comes to |
 //! | [`calibrate`] | what operations cost on this machine, now |
 //! | [`adversary`] | what a Byzantine replica makes of what the one inside it sends |
 //! | [`plan`] | which faults a seed brings, and when |
@@ -57,6 +58,7 @@ pub mod bugs;
 pub mod calibrate;
 pub mod canon;
 pub mod cast;
+pub mod charge;
 pub mod check;
 pub mod client;
 pub mod cluster;

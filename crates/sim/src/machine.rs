@@ -6,9 +6,10 @@
 
 use crate::{
     adversary::Adversary,
+    charge,
     cluster::Cluster,
     copy::ServiceCopy,
-    cost::{Cpu, Operation, Work},
+    cost::{Cpu, Work},
     disks::Drive,
     plan::Plan,
     process::{Act, PageOf, Process, Sent, TimerName},
@@ -17,9 +18,9 @@ use crate::{
     watch::Watch,
     world::{Event, World},
 };
-use quorate_crypto::{Claim, Claims, Domain};
+use quorate_crypto::Domain;
 use quorate_ledger::MemoryDisk;
-use quorate_replica::{Message, Ticket};
+use quorate_replica::Ticket;
 use quorate_types::{ReplicaId, Request, Response, Slot};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -170,17 +171,15 @@ impl World {
             return;
         }
         let Some(input) = machine.waiting.pop_front() else { return };
-        let mut work = Work::default();
-        work.add(Operation::Step, 1);
-        if let Input::Deliver { message, .. } = &input
-            && matches!(**message, Message::Cosign(_))
-        {
-            work.add(Operation::VerifyStrict, 1);
-        }
+        let message = match &input {
+            Input::Deliver { message, .. } => Some(&**message),
+            _ => None,
+        };
+        let mut work = charge::step(message);
         let mut acts = Vec::new();
         self.handle(at, input, &mut acts);
         let (who, now) = (self.who(at), self.now);
-        acts.iter().for_each(|act| work_of(who, act, &mut work));
+        acts.iter().for_each(|act| charge::act(who, act, &mut work));
         // What checks look at has happened, whether the process lives to tell of it or not.
         let happened = |act: &mut Act| matches!(act, Act::Appended { .. } | Act::Certified(_));
         let mut happened: Vec<Act> = acts.extract_if(.., happened).collect();
@@ -232,67 +231,17 @@ impl World {
     }
 }
 
-/// What the pool does with an input: reading it, and verifying what it claims, where that is wanted
-/// and was not verified before.
+/// What the pool does with an input.
 fn work_before(cpu: &mut Cpu, process: &Process, domain: &Domain, input: &Input) -> Work {
-    let (mut work, mut claims) = (Work::default(), Vec::new());
     match input {
-        Input::Deliver { from, message } => {
-            work.add(Operation::DecodeByte, length(message));
-            if process.replica().wants(*from, message) {
-                message.claims(domain, &mut claims);
-            }
-            if !claims.is_empty() {
-                work.add(Operation::HashCall, 1);
-                work.add(Operation::HashByte, length(message));
-            }
-        }
-        Input::Submit { request, .. } => request.claims(domain, &mut claims),
+        Input::Deliver { from, message } => charge::read(cpu, process, domain, (*from, message)),
+        Input::Submit { request, .. } => charge::take(cpu, domain, request),
         Input::Timer { .. }
         | Input::Worked
         | Input::Saved
         | Input::Page(_)
         | Input::Link { .. }
         | Input::Answered { .. }
-        | Input::Abandon { .. } => {}
+        | Input::Abandon { .. } => Work::default(),
     }
-    let mut signatures = 0;
-    for claim in &claims {
-        match claim {
-            Claim::Vote { signature, .. } | Claim::Client { signature, .. } => {
-                signatures += u64::from(cpu.meets(signature));
-            }
-            Claim::Stable(certificate) => {
-                let all = certificate.cosignatures.iter();
-                let new = all.filter(|it| cpu.meets(&it.signature)).count();
-                work.add(Operation::VerifyStrict, new as u64);
-            }
-            Claim::Broken(_) => {}
-        }
-    }
-    work.add_claims(signatures);
-    work
-}
-
-/// What the thread did for something that a process asks for, or has done.
-fn work_of(me: ReplicaId, act: &Act, work: &mut Work) {
-    let message = match act {
-        Act::Appended { items, .. } => {
-            return work.add(Operation::Execute, items.len() as u64);
-        }
-        Act::Send { message, .. } => message,
-        _ => return,
-    };
-    work.add(Operation::EncodeByte, length(message));
-    let signatures = match &**message {
-        Message::Cosign(_) => 2,
-        Message::RejoinReport { .. } => 1,
-        message => u64::from(message.signer() == Some(me)),
-    };
-    work.add(Operation::Sign, signatures);
-}
-
-/// How long a message is on the wire, without writing it.
-pub(crate) fn length(message: &Sent) -> u64 {
-    borsh::object_length(message).map_or(0, |length| length as u64)
 }

@@ -4,13 +4,14 @@ use crate::{
     adversary::{Deed, Parcel},
     bounds,
     canon::Canon,
+    charge,
     check::Trace,
     client::{Client, Operation},
     cluster::Cluster,
     copy::Standing,
     disks::Disks,
     journal::{Journal, Meant},
-    machine::{Input, Machine, length},
+    machine::{Input, Machine},
     model::Leeway,
     outcome::{Outcome, mix},
     plan::{Fault, Plan},
@@ -633,7 +634,7 @@ impl World {
                 _ if !self.wires.weighs() => 0,
                 // Most often all get the same.
                 Some((same, bytes)) if Arc::ptr_eq(same, &message) => *bytes,
-                _ => length(&message),
+                _ => charge::length(&message),
             };
             for to in self.seating.of(to) {
                 let hops = self.wires.send(self.now, at.position(), to.position(), bytes);
