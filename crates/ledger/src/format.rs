@@ -17,7 +17,7 @@ pub(crate) const HEADER_BYTES: usize = 56;
 pub(crate) const FRAME_BYTES: usize = 8;
 
 const MAGIC: &[u8; 4] = b"QRTE";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// Whose data it is: a folder of another chain or replica is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -194,7 +194,8 @@ impl Execution {
         signatures: Signatures,
     ) -> Result<Self, &'static str> {
         let (window, signed_max) = (rules.replay_window, rules.replay_signed_max);
-        let mut replay = ReplayTable::restore(replay, window, signed_max)?;
+        let at = (record.next_index, record.time);
+        let mut replay = ReplayTable::restore(replay, at, window, signed_max)?;
         let sealed = signatures.seal(&replay.root());
         if state.root() != record.service || sealed != record.replay {
             return Err("a snapshot's maps do not have the roots that its certificate names");

@@ -99,7 +99,7 @@ bugs! {
     ReplayForgetsEarly = "replay-forgets-early",
     /// The replay table forgets signed requests as soon as any others.
     SignedForgottenEarly = "signed-forgotten-early",
-    /// A replay table that came with a snapshot forgets nothing of what was in it.
+    /// A replay table that came with a snapshot forgets nothing.
     RestoredTableNeverForgets = "restored-table-never-forgets",
     /// A read does not see the write right before it.
     StaleRead = "stale-read",
