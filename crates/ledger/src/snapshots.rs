@@ -29,6 +29,10 @@ const KEPT: usize = 2;
 
 /// From how many bytes on frames are written.
 const WRITE_BYTES: usize = 1 << 16;
+
+/// From how many bytes on they are synced. What is synced in one piece keeps the disk from the
+/// write-ahead log meanwhile, and a request waits for that.
+const SYNC_BYTES: usize = 1 << 20;
 /// What tells an end frame from a chunk: its checksum's context.
 const CHUNK: &[u8] = b"chunk";
 const END: &[u8] = b"end";
@@ -129,6 +133,14 @@ pub struct LoadedSnapshot<D> {
     pub warnings: Vec<SnapshotWarning>,
 }
 
+/// The end of a snapshot that is being saved.
+struct Open {
+    /// Not written yet.
+    frames: Vec<u8>,
+    /// How many bytes were written since the last sync.
+    unsynced: usize,
+}
+
 impl<D: Disk> Snapshots<D> {
     /// The snapshots in a folder; nothing is read yet.
     #[must_use]
@@ -165,8 +177,8 @@ impl<D: Disk> Snapshots<D> {
         cut(&self.disk, NEXT, 0)?;
         let header = Header { number: slot.0, ..Header::new(Kind::Snapshot, self.owner) };
         // Small frames are written together.
-        let mut open = Vec::with_capacity(WRITE_BYTES / 4);
-        open.extend_from_slice(&header.to_bytes());
+        let mut open = Open { frames: Vec::with_capacity(WRITE_BYTES / 4), unsynced: 0 };
+        open.frames.extend_from_slice(&header.to_bytes());
         self.append(&mut open, 0, CHUNK, manifest)?;
         let mut frames = 1_u64;
         for chunk in chunks {
@@ -177,20 +189,25 @@ impl<D: Disk> Snapshots<D> {
             frames += 1;
         }
         self.append(&mut open, frames, END, &frames.to_le_bytes())?;
-        self.disk.append(NEXT, &open)?;
-        let failed = |error: DiskError| SnapshotError::FsyncFailed { reason: error.to_string() };
-        self.disk.sync(NEXT).map_err(failed)?;
+        self.disk.append(NEXT, &open.frames)?;
+        self.sync(NEXT)?;
         let file = name(slot.0);
         self.disk.rename(NEXT, &file)?;
-        self.disk.sync(&file).map_err(failed)?;
+        self.sync(&file)?;
         self.damaged.remove(&slot.0);
         self.drop_old()
     }
 
-    /// Adds a frame to those that are open, and writes them if they are many.
+    fn sync(&self, file: &str) -> Result<(), SnapshotError> {
+        let failed = |error: DiskError| SnapshotError::FsyncFailed { reason: error.to_string() };
+        self.disk.sync(file).map_err(failed)
+    }
+
+    /// Adds a frame to those that are open, writes them if they are many, and syncs what was
+    /// written if it is much.
     fn append(
         &self,
-        open: &mut Vec<u8>,
+        open: &mut Open,
         place: u64,
         context: &[u8],
         payload: &[u8],
@@ -198,10 +215,15 @@ impl<D: Disk> Snapshots<D> {
         if payload.len() > CHUNK_BYTES_MAX {
             return Err(SnapshotError::TooLarge);
         }
-        push_frame(open, place, context, payload);
-        if open.len() >= WRITE_BYTES {
-            self.disk.append(NEXT, open)?;
-            open.clear();
+        push_frame(&mut open.frames, place, context, payload);
+        if open.frames.len() >= WRITE_BYTES {
+            self.disk.append(NEXT, &open.frames)?;
+            open.unsynced += open.frames.len();
+            open.frames.clear();
+        }
+        if open.unsynced >= SYNC_BYTES {
+            self.sync(NEXT)?;
+            open.unsynced = 0;
         }
         Ok(())
     }

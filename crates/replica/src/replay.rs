@@ -10,9 +10,9 @@
 //! What is remembered comes and goes in the order of the log. So the map with the root holds it in
 //! blocks of [`BLOCK`] indices, which a slot appends to and which are dropped whole: a request
 //! costs its share of a block, and not two ways through the tree. Signed and unsigned ones have
-//! blocks of their own. A block stays until the last record in it is forgotten; records in it that are
-//! forgotten already are told by the index and the time of the slot, so that a table restored from
-//! the map knows exactly what the original knows.
+//! blocks of their own. A block stays until the last record in it is forgotten. Which of its
+//! records are forgotten before follows from the index and the time of the slot, so that a table
+//! restored from the map knows exactly what the original knows.
 //!
 //! | in the map | bytes |
 //! |---|---|

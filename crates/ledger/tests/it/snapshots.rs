@@ -185,3 +185,26 @@ fn a_failed_fsync_is_fatal() {
         assert_eq!(newest(&disk.crash(1)).0, Some(5 + successes));
     }
 }
+
+#[test]
+fn a_long_snapshot_is_synced_in_portions_each_of_which_may_fail() {
+    const PORTION: usize = 1 << 20;
+    let long = || (0..40).map(|n| vec![n; PORTION / 8]);
+    let disk = MemoryDisk::new();
+    let save_long = || Snapshots::new(disk.clone(), owner()).save(Slot(6), b"long", long());
+    save(&disk, 5).unwrap();
+    let before = disk.counts().syncs;
+    save_long().unwrap();
+    let syncs = disk.counts().syncs - before;
+    assert_eq!(syncs, 40 / 8 + 2, "one a portion, one for the rest, and one for its name");
+    for successes in 0..syncs {
+        let disk = MemoryDisk::new();
+        save(&disk, 5).unwrap();
+        disk.strike_after(successes, Fault::SyncError);
+        let saved = Snapshots::new(disk.clone(), owner()).save(Slot(6), b"long", long());
+        assert!(saved.unwrap_err().is_fatal());
+        let loaded = Snapshots::new(disk.crash(1), owner()).newest().unwrap();
+        let is_named = successes + 1 == syncs;
+        assert_eq!(loaded.snapshot.unwrap().slot().0, if is_named { 6 } else { 5 });
+    }
+}
