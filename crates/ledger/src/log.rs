@@ -315,6 +315,12 @@ impl<D: Disk> Log<D> {
         self.sync_point().sync()
     }
 
+    /// Whether nothing was appended since it was last synced.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.marked.load(Ordering::Acquire) == self.size()
+    }
+
     /// What [`Self::sync`] would make durable now, to be synced on another thread while this one
     /// goes on appending. There must be one at a time, and no [`Self::truncate_to`] meanwhile.
     #[must_use]

@@ -33,6 +33,7 @@ const WRITE_BYTES: usize = 1 << 16;
 /// From how many bytes on they are synced. What is synced in one piece keeps the disk from the
 /// write-ahead log meanwhile, and a request waits for that.
 const SYNC_BYTES: usize = 1 << 20;
+
 /// What tells an end frame from a chunk: its checksum's context.
 const CHUNK: &[u8] = b"chunk";
 const END: &[u8] = b"end";

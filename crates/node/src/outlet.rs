@@ -62,37 +62,30 @@ pub(crate) struct Outlet {
 /// The log of entries, with the rule that one sync runs at a time.
 pub(crate) struct LogWriter {
     log: Mutex<Log<FileDisk>>,
-    /// Held while the log is synced: how many entries it had when that was last done.
-    synced: Mutex<u64>,
+    syncing: Mutex<()>,
 }
 
 impl LogWriter {
     pub(crate) fn new(log: Log<FileDisk>) -> Self {
-        Self { log: Mutex::new(log), synced: Mutex::new(0) }
+        Self { log: Mutex::new(log), syncing: Mutex::new(()) }
     }
 
     /// Makes everything appended before the call durable, while others go on appending.
     pub(crate) fn sync(&self) -> Result<(), LogError> {
-        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
-        let (point, size) = {
-            let log = self.lock();
-            (log.sync_point(), log.size())
-        };
-        point.sync()?;
-        *synced = size;
-        Ok(())
+        let _one = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        let point = self.lock().sync_point();
+        point.sync()
     }
 
-    /// [`Self::sync`], unless the log is as it was when that was last done.
+    /// [`Self::sync`], where there is anything to make durable.
     pub(crate) fn write_back(&self) -> Result<(), LogError> {
-        let synced = *self.synced.lock().unwrap_or_else(PoisonError::into_inner);
-        let size = self.lock().size();
-        if size == synced { Ok(()) } else { self.sync() }
+        let is_synced = self.lock().is_synced();
+        if is_synced { Ok(()) } else { self.sync() }
     }
 
     /// Cuts the log, while nobody syncs it.
     fn truncate(&self, size: u64) -> Result<(), LogError> {
-        let _one = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         self.lock().truncate_to(size)
     }
 

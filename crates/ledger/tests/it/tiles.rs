@@ -204,10 +204,15 @@ fn the_log_can_be_synced_on_another_thread_while_it_grows() {
     log.append(&[item(10)]).unwrap();
     assert_eq!(point.size(), 10);
     std::thread::spawn(move || point.sync()).join().unwrap().unwrap();
+    assert!(!log.is_synced(), "one entry came after the point");
     for seed in 0..50 {
         let found = crate::support::open_log(&disk.crash(seed));
         assert!((10..=11).contains(&found.size()));
     }
+    log.sync().unwrap();
+    assert!(log.is_synced());
+    log.append(&[item(11)]).unwrap();
+    assert!(!log.is_synced());
 }
 
 #[test]
