@@ -10,6 +10,8 @@
 --   LOAD_FIRST    the first number
 --   LOAD_KEYS     how many numbers there are, before the first comes again; 0: no end
 --   LOAD_WRONG    text that in an answer of status 200 tells of a failure; empty for none
+--   LOAD_REQUESTS a file of whole requests instead, of `quorate bench --save-requests` for the same
+--                 targets: each is sent once, and one more than there are counts as refused
 --
 -- Ends with one line of JSON.
 
@@ -28,6 +30,18 @@ function setup(thread)
    threads[#threads + 1] = thread
 end
 
+-- The requests of a file that are for the target at this place.
+local function saved(path)
+   local file, mine, position = assert(io.open(path, "rb")), {}, 0
+   for length in function() return file:read("*l") end do
+      local whole = file:read(tonumber(length))
+      if position % count == place then mine[#mine + 1] = whole end
+      position = position + 1
+   end
+   file:close()
+   return mine
+end
+
 -- The text before and after each {n}.
 local function split(template)
    local parts, from = {}, 1
@@ -43,6 +57,11 @@ function init(_)
    first = tonumber(os.getenv("LOAD_FIRST"))
    number, step = first + place, count
    wrong = 0
+   local file = os.getenv("LOAD_REQUESTS")
+   if file then
+      requests, sent = saved(file), 0
+      return
+   end
    keys = tonumber(os.getenv("LOAD_KEYS"))
    local method, body = os.getenv("LOAD_METHOD"), os.getenv("LOAD_BODY")
    if not body then
@@ -71,6 +90,14 @@ function init(_)
 end
 
 function request()
+   if requests then
+      sent = sent + 1
+      if sent > #requests then
+         wrong = wrong + 1
+         wrk.thread:stop()
+      end
+      return requests[(sent - 1) % #requests + 1]
+   end
    number = number + step
    local told = keys > 0 and first + (number - first) % keys or number
    return table.concat(parts, string.format("%.0f", told))

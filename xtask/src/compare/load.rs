@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::{
     fmt, fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -59,6 +59,9 @@ pub(crate) enum Generator {
     Bench,
 }
 
+/// How many signed requests a second are there to be sent: more than four replicas can check.
+const SIGNED_PER_SECOND_MAX: u64 = 20_000;
+
 /// The least number of 16 digits.
 const NUMBER_MIN: u64 = 1_000_000_000_000_000;
 
@@ -74,11 +77,9 @@ impl Generator {
         if super::system::is_on_path("wrk") { Self::Wrk } else { Self::Bench }
     }
 
-    /// Runs a load, and says what came of it. What wrk cannot do, `quorate bench` does: sign.
+    /// Runs a load, and says what came of it. For wrk, which cannot sign, `quorate bench` signs the
+    /// requests before.
     pub(crate) fn run(self, load: &Load, duration: Duration) -> Result<Sample, String> {
-        if load.signing.is_some() && self != Self::Bench {
-            return Self::Bench.run(load, duration);
-        }
         let mut command = match self {
             Self::Wrk => wrk(load, duration)?,
             Self::Bench if load.keys.is_some() => {
@@ -101,6 +102,23 @@ impl Generator {
     }
 }
 
+/// Signs more requests than can be answered in that time, and has them on the disk.
+fn sign(load: &Load, policy: &Path, duration: Duration) -> Result<PathBuf, String> {
+    let file = crate::target().join("load-requests");
+    let requests = SIGNED_PER_SECOND_MAX * duration.as_secs().max(1);
+    let mut command = bench(load, duration);
+    command.arg("--save-requests").arg(&file).args(["--requests", &requests.to_string()]);
+    let done = command.output().map_err(|error| format!("quorate bench: {error}"))?;
+    if done.status.success() {
+        return Ok(file);
+    }
+    Err(format!(
+        "no requests under {}: {}",
+        policy.display(),
+        String::from_utf8_lossy(&done.stderr)
+    ))
+}
+
 fn wrk(load: &Load, duration: Duration) -> Result<Command, String> {
     // A thread speaks to one target.
     let threads = (load.targets.len() as u32).min(load.connections);
@@ -120,6 +138,9 @@ fn wrk(load: &Load, duration: Duration) -> Result<Command, String> {
         .env("LOAD_TYPE", load.request.media_type)
         .env("LOAD_FIRST", first.to_string())
         .env("LOAD_WRONG", load.request.telltale);
+    if let Some(policy) = &load.signing {
+        command.env("LOAD_REQUESTS", sign(load, policy, duration)?);
+    }
     if load.request.body.len() <= VARIABLE_MAX {
         command.env("LOAD_BODY", &load.request.body);
         return Ok(command);

@@ -5,9 +5,11 @@
 //! | [`load`] | what requests look like |
 //! | [`connection`] | one keep-alive connection and its loop |
 //! | [`tally`] | what was measured, and how it is told |
+//! | [`saved`] | requests in a file, for another load generator |
 
 mod connection;
 mod load;
+mod saved;
 mod tally;
 
 use super::{block_on, curl::parse_url};
@@ -22,6 +24,7 @@ use load::Load;
 use quorate_client::Endpoint;
 use quorate_crypto::{Role, SecretKey};
 use std::{
+    path::PathBuf,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -34,11 +37,15 @@ use tally::{Setting, Tally};
     quorate bench --target http://127.0.0.1:7400,http://127.0.0.1:7401 --payload 512 --verify\n  \
     quorate bench --rate 2000 --duration 30s --output json\n  \
     quorate bench --method GET --path /kv/greeting --connections 1\n  \
-    quorate bench --unproven --target http://127.0.0.1:8080 --path /any/server\n\n\
+    quorate bench --unproven --target http://127.0.0.1:8080 --path /any/server\n  \
+    quorate bench --sign --save-requests requests --requests 50000\n\n\
     Without --rate the loop is closed: each connection sends its next request when it has its\n\
     answer. With --rate requests are due at fixed times, and latency counts from when a request\n\
     was due, not from when it could be sent: a stalled service cannot hide its stall (coordinated\n\
-    omission). Every request is new to the service: its Idempotency-Key and `{n}` are fresh.")]
+    omission). Every request is new to the service: its Idempotency-Key and `{n}` are fresh.\n\n\
+    --save-requests sends nothing: it writes requests for another load generator, for the\n\
+    targets in turn, each as HTTP/1.1 behind a line with its length in bytes. Signed ones are\n\
+    good for 300 s, and each for one answer: sent again, it is answered as before.")]
 pub(crate) struct Bench {
     /// Gateways, separated by commas; connections are spread over them
     #[arg(
@@ -92,6 +99,14 @@ pub(crate) struct Bench {
     /// Give up on a request after this
     #[arg(long, value_name = "D", default_value = "30s", value_parser = duration)]
     timeout: Duration,
+    /// Write requests into this file, and send none
+    #[arg(long, value_name = "FILE", requires = "requests")]
+    #[arg(conflicts_with_all = ["unproven", "verify", "rate"])]
+    save_requests: Option<PathBuf>,
+    /// How many requests to write
+    #[arg(long, value_name = "N", requires = "save_requests")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    requests: Option<u32>,
     #[command(flatten)]
     policy: trust::PolicyArgument,
 }
@@ -125,6 +140,11 @@ impl Bench {
 
     async fn measure(&self, targets: Vec<Endpoint>, console: &Console) -> Result<Exit, Failure> {
         let load = Rc::new(self.load(&targets, console).await?);
+        if let Some((file, requests)) = self.save_requests.as_ref().zip(self.requests) {
+            saved::save(&load, &targets, requests, file)?;
+            console.note(format_args!("{requests} requests in {}", file.display()));
+            return Ok(Exit::Done);
+        }
         let start = Instant::now() + self.warm_up;
         let pace = Rc::new(Pace::new(self.rate, Instant::now(), start, start + self.duration));
         let local = tokio::task::LocalSet::new();

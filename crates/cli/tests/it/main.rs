@@ -3,6 +3,7 @@
 mod answers;
 mod audit;
 mod backup;
+mod bench;
 mod binary;
 mod cluster;
 mod commands;

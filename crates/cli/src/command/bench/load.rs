@@ -3,7 +3,6 @@
 use crate::failure::Failure;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
-use http_body_util::Full;
 use quorate_client::{Call, Client, Endpoint, Options, RequestSigner, quoted_key};
 use quorate_proof::{Policy, ReceivedResponse, SentRequest, Strict, verify};
 use std::cell::Cell;
@@ -40,7 +39,7 @@ pub(super) struct Load {
 
 /// A request about to be sent, and what is needed to verify its answer.
 pub(super) struct Prepared {
-    pub(super) message: http::Request<Full<Bytes>>,
+    pub(super) message: http::Request<Bytes>,
     pub(super) sent: Option<SentRequest>,
 }
 
@@ -155,8 +154,8 @@ impl Load {
         target: &str,
         fields: HeaderMap,
         body: Bytes,
-    ) -> Option<http::Request<Full<Bytes>>> {
-        let mut message = http::Request::new(Full::new(body));
+    ) -> Option<http::Request<Bytes>> {
+        let mut message = http::Request::new(body);
         *message.method_mut() = self.method.clone();
         *message.uri_mut() = target.parse().ok()?;
         *message.headers_mut() = fields;
