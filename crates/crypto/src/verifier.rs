@@ -6,7 +6,7 @@ use crate::{
     recent::{Mark, Recent},
 };
 use ed25519_zebra::VerificationKey;
-use quorate_proof::{Policy, SignatureCheck, Strict, is_sound_key, verify_stable};
+use quorate_proof::{Policy, SignatureCheck, SoundKey, Strict, is_sound_key, verify_stable};
 use quorate_types::{Committee, PublicKey, ReplicaId, Signature, StableCertificate, Wire as _};
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -110,6 +110,8 @@ enum Scheme {
     Ed25519 {
         /// By replica, parsed once.
         vote_keys: Vec<VerificationKey>,
+        /// The policy's log and witness keys, parsed once.
+        policy_keys: BTreeMap<[u8; 32], SoundKey>,
         /// A view change nests votes that were verified when they came alone, and a proposal
         /// holds requests that were verified when they were forwarded.
         recent: Mutex<Recent<Mark>>,
@@ -149,7 +151,13 @@ impl Verifier {
                 _ => return Err(VerifierError::VoteKey(replica)),
             }
         }
-        let scheme = Scheme::Ed25519 { vote_keys: parsed, recent: Mutex::default() };
+        let lines = policy.logs().iter().chain(policy.witnesses());
+        let sound = lines.filter_map(|line| Some((line.key.0, SoundKey::parse(&line.key)?)));
+        let scheme = Scheme::Ed25519 {
+            vote_keys: parsed,
+            policy_keys: sound.collect(),
+            recent: Mutex::default(),
+        };
         Ok(Self { committee, policy, scheme })
     }
 
@@ -183,7 +191,7 @@ impl Verifier {
         let structural = messages.iter().map(|(_, claims)| self.structural_fault(claims));
         let mut faults: Vec<Option<Fault>> = structural.collect();
         match &self.scheme {
-            Scheme::Ed25519 { vote_keys, recent } => {
+            Scheme::Ed25519 { vote_keys, recent, .. } => {
                 Ed25519Claims { vote_keys, recent }.judge(messages, &mut faults);
             }
             Scheme::Mac(keyring) => {
@@ -248,7 +256,10 @@ impl SignatureCheck for Verifier {
     /// Strict, for what a proof holds: cosignatures and log signatures.
     fn check(&self, key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
         match &self.scheme {
-            Scheme::Ed25519 { .. } => Strict.check(key, message, signature),
+            Scheme::Ed25519 { policy_keys, .. } => match policy_keys.get(&key.0) {
+                Some(known) => known.check(message, signature),
+                None => Strict.check(key, message, signature),
+            },
             Scheme::Mac(keyring) => keyring.mac_by(key, message) == *signature,
         }
     }

@@ -11,11 +11,18 @@ use crate::{
     text::{base64_array, is_lower_token, number, push_base64},
 };
 use quorate_types::{ClientSignature, PublicKey, Request, Signature};
+use std::borrow::Cow;
 use thiserror::Error;
 
 /// What a signature covers at the least.
 pub const COMPONENTS: [&str; 6] =
     ["@method", "@authority", "@path", "@query", "content-digest", "idempotency-key"];
+
+/// [`COMPONENTS`] and nothing else, as they stand in the parameters under which our clients sign.
+const COMPONENTS_LIST: &str = concat!(
+    "\"@method\" \"@authority\" \"@path\" \"@query\" ",
+    "\"content-digest\" \"idempotency-key\"",
+);
 
 /// The longest `@signature-params`, in bytes.
 pub const PARAMS_BYTES_MOST: usize = 4096;
@@ -99,9 +106,9 @@ pub fn signature_base(
         return Err(ClientSignatureError::KeyId);
     }
     let mut base = String::with_capacity(512 + signature.params.len() + request.path.len());
-    for name in params.components {
+    for name in &*params.components {
         let digest;
-        let value = match name {
+        let value = match *name {
             "@method" => request.method.as_str(),
             "@authority" => authority,
             "@path" => &request.path,
@@ -135,11 +142,8 @@ pub fn created_s(signature: &ClientSignature) -> Option<u64> {
 #[must_use]
 pub fn signature_params(created_s: u64, key: &PublicKey) -> String {
     let mut out = String::with_capacity(192);
-    for (position, name) in COMPONENTS.iter().enumerate() {
-        out.push_str(if position == 0 { "(\"" } else { " \"" });
-        out.push_str(name);
-        out.push('"');
-    }
+    out.push('(');
+    out.push_str(COMPONENTS_LIST);
     out.push_str(");created=");
     crate::text::push_number(&mut out, created_s);
     out.push_str(";keyid=\"");
@@ -150,7 +154,7 @@ pub fn signature_params(created_s: u64, key: &PublicKey) -> String {
 
 /// `@signature-params`, read in its canonical spelling only.
 struct Params<'a> {
-    components: Vec<&'a str>,
+    components: Cow<'a, [&'a str]>,
     created_s: u64,
     key: PublicKey,
 }
@@ -164,18 +168,17 @@ impl<'a> Params<'a> {
             .strip_prefix('(')
             .and_then(|text| text.split_once(')'))
             .ok_or(ClientSignatureError::Parameters)?;
-        let components = components(list)?;
-        for needed in COMPONENTS {
-            if !components.contains(&needed) {
-                return Err(ClientSignatureError::Uncovered(needed));
-            }
-        }
+        let components = match list {
+            COMPONENTS_LIST => Cow::Borrowed(&COMPONENTS[..]),
+            list => Cow::Owned(components(list)?),
+        };
         let (created_s, key) = parameters(rest)?;
         Ok(Self { components, created_s, key })
     }
 }
 
-/// Quoted names with one blank between them, each once and without parameters.
+/// Quoted names with one blank between them, each once and without parameters, [`COMPONENTS`]
+/// among them.
 fn components(list: &str) -> Result<Vec<&str>, ClientSignatureError> {
     let mut names: Vec<&str> = Vec::with_capacity(COMPONENTS.len() + 2);
     for item in list.split(' ') {
@@ -188,7 +191,10 @@ fn components(list: &str) -> Result<Vec<&str>, ClientSignatureError> {
         }
         names.push(name);
     }
-    Ok(names)
+    match COMPONENTS.into_iter().find(|needed| !names.contains(needed)) {
+        Some(needed) => Err(ClientSignatureError::Uncovered(needed)),
+        None => Ok(names),
+    }
 }
 
 /// `;created=N;keyid="..";alg="ed25519"` in any order, `nonce` and `tag` allowed, each once.
@@ -242,4 +248,14 @@ fn value_end(text: &str) -> Option<usize> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_our_clients_is_all_that_must_be_covered() {
+        assert_eq!(components(COMPONENTS_LIST), Ok(COMPONENTS.to_vec()));
+    }
 }

@@ -56,7 +56,7 @@ pub use origin::{Origin, OriginError};
 pub use policy::{Policy, PolicyError, flat_policy};
 pub use request_check::{RequestFault, check_request, split_target};
 pub use saved::{SavedError, parse_request, parse_response, write_request, write_response};
-pub use strict::{SignatureCheck, Strict, is_sound_key};
+pub use strict::{SignatureCheck, SoundKey, Strict, is_sound_key};
 pub use text::{digest_value, salt_value};
 pub use tlog_proof::{TlogProof, TlogProofError, proof_text};
 pub use tree::{Frontier, empty_root, leaf_hash, node_hash, root_from_path, sha256};

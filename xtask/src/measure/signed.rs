@@ -2,7 +2,9 @@
 //! signature could do on these cores if they had nothing else to do.
 //!
 //! The verifiers are the example `verifiers` of the crypto room. The bar is of verifiers that check
-//! one signature at a time; what they could do in batches is told as well.
+//! one signature at a time; what they could do in batches is told as well. Where wrk makes the
+//! load, requests are signed before it, as those are that the verifiers check: the cores belong to
+//! those who verify. Beside signed requests stand the same generator's unsigned ones.
 
 use super::{Findings, Setting, WARM_UP};
 use crate::{
@@ -21,7 +23,7 @@ pub(super) const OPTIONS: &[(&str, u64, &str)] = &[
     ("payload", 512, "bytes of content in a request"),
 ];
 
-const CONNECTIONS: [u32; 2] = [100, 200];
+const CONNECTIONS: [u32; 3] = [100, 200, 400];
 
 /// What of the verifiers' rate is to be reached.
 const WANTED: f64 = 0.6;
@@ -69,8 +71,7 @@ pub(super) fn carry_out(setting: &Setting) -> Result<Findings, String> {
         for (connections, signed) in CONNECTIONS.map(|it| [(it, false), (it, true)]).concat() {
             let mut load = running.load(running.targets(Spread::All), connections);
             load.signing = signed.then(|| running.cluster_dir().join("policy.txt"));
-            // Beside signed requests, the same generator's unsigned ones.
-            let generator = Generator::Bench;
+            let generator = Generator::find();
             generator.run(&load, WARM_UP)?;
             let sample = generator.run(&load, setting.duration())?;
             println!(
@@ -117,6 +118,7 @@ fn found(verifiers: Verifiers, rows: &[Row]) -> Findings {
             bars.push(Bar::at_least(what, ratio, WANTED));
         }
     }
+    findings.note(format!("Load by {}", Generator::find()));
     findings.note(format!(
         "Four verifiers of every signature, one a time each: {:.0}/s; in batches: {:.0}/s",
         verifiers.one_by_one, verifiers.in_batches
