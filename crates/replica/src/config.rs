@@ -66,7 +66,8 @@ pub struct Limits {
     /// How many entries the replay table reaches back.
     pub replay_window: u64,
     /// How many signed requests the table holds at most; they stay for
-    /// [`crate::replay::SIGNED_KEPT`].
+    /// [`crate::replay::SIGNED_KEPT`]. That is 1,747 a second for ever, or a burst of a million,
+    /// at about 200 bytes each.
     pub replay_signed_max: usize,
     /// Bytes of requests executed between two snapshots, at least.
     pub snapshot_bytes: u64,
@@ -92,7 +93,7 @@ impl Default for Limits {
             rejoin_pause: Duration::from_millis(2_000),
             clock_skew_max: Duration::from_secs(2),
             replay_window: 32_768,
-            replay_signed_max: 131_072,
+            replay_signed_max: 1 << 20,
             snapshot_bytes: 32 << 20,
             snapshot_lag: 20_000,
         }

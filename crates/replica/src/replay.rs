@@ -115,14 +115,20 @@ pub struct ReplayTable {
     signed_max: usize,
 }
 
-/// The signed or the unsigned records, oldest first, and the block that the newest are in.
+/// The signed or the unsigned records, oldest first. They lie in the map alone, but for the oldest
+/// block's, which go next, and the newest block's, which the map has from the next root on: there
+/// may be a million of them.
 #[derive(Clone)]
 struct Queue {
     signed: bool,
-    records: VecDeque<Remembered>,
-    /// The number of the newest block, and its content; empty where it has none.
-    newest: u64,
-    content: Vec<u8>,
+    /// How many records are known.
+    len: usize,
+    /// The numbers of the blocks that they are in, oldest first.
+    blocks: VecDeque<u64>,
+    /// What is known of the oldest block's records.
+    oldest: VecDeque<Remembered>,
+    /// The content of the newest block.
+    newest: Vec<u8>,
     /// Whether the map has an earlier content of it.
     is_stale: bool,
 }
@@ -162,11 +168,9 @@ impl ReplayTable {
         blocks.sort_unstable_by_key(|(number, ..)| *number);
         for (number, signed, content) in blocks {
             let queue = if signed { &mut table.signed } else { &mut table.plain };
-            let before = queue.records.len();
-            queue.take_in(number, content)?;
-            for Remembered { key, seen } in queue.records.range(before..) {
+            for Remembered { key, seen } in queue.take_in(number, content)? {
                 // The later one is known, where another one under the same key was forgotten.
-                let index = table.keys.entry(*key).or_default();
+                let index = table.keys.entry(key).or_default();
                 *index = seen.index.max(*index);
             }
         }
@@ -182,7 +186,7 @@ impl ReplayTable {
     #[must_use]
     pub fn lookup(&self, key: &ReplayKey) -> Option<Seen> {
         let index = *self.keys.get(key)?;
-        self.plain.at(index).or_else(|| self.signed.at(index))
+        self.plain.at(index, &self.map).or_else(|| self.signed.at(index, &self.map))
     }
 
     /// Where the very same request was answered before, under its key or under its salt.
@@ -199,8 +203,8 @@ impl ReplayTable {
     /// Whether there is no room for one more signed request (its caller answers 503).
     #[must_use]
     pub fn is_full(&self, now: UnixMillis) -> bool {
-        self.signed.records.len() >= self.signed_max
-            && self.signed.records.front().is_some_and(|oldest| is_young(oldest.seen.time, now))
+        self.signed.len >= self.signed_max
+            && self.signed.oldest.front().is_some_and(|oldest| is_young(oldest.seen.time, now))
     }
 
     /// Remembers a request under a key that is free. Its index is above that of all before.
@@ -249,8 +253,8 @@ impl ReplayTable {
         // Old ones stay within the window; young ones are refused where there are too many.
         let signed = (self.signed_max as u64).max(self.window).saturating_add(items_max);
         [
-            Held::new("replay.unsigned", self.plain.records.len(), plain),
-            Held::new("replay.signed", self.signed.records.len(), signed),
+            Held::new("replay.unsigned", self.plain.len, plain),
+            Held::new("replay.signed", self.signed.len, signed),
             Held::new("replay.keys", self.keys.len(), plain.saturating_add(signed)),
         ]
     }
@@ -258,13 +262,24 @@ impl ReplayTable {
 
 impl Queue {
     fn new(signed: bool) -> Self {
-        let (records, content) = (VecDeque::new(), Vec::new());
-        Self { signed, records, newest: 0, content, is_stale: false }
+        let (blocks, oldest, newest) = (VecDeque::new(), VecDeque::new(), Vec::new());
+        Self { signed, len: 0, blocks, oldest, newest, is_stale: false }
     }
 
-    fn at(&self, index: Index) -> Option<Seen> {
-        let found = self.records.binary_search_by_key(&index, |it| it.seen.index).ok()?;
-        self.records.get(found).map(|it| it.seen)
+    /// What is in a block at an index.
+    fn at(&self, index: Index, map: &State) -> Option<Seen> {
+        let found = self.read(block_of(index), map).find(|it| it.seen.index == index);
+        found.map(|it| it.seen)
+    }
+
+    /// The records of a block.
+    fn read<'a>(&'a self, number: u64, map: &'a State) -> impl Iterator<Item = Remembered> + 'a {
+        let mut rest = match self.blocks.back() {
+            Some(newest) if *newest == number => &self.newest[..],
+            _ => map.get(self.key(number)).map_or(&[][..], |content| content),
+        };
+        // Nothing else than records was put there, or taken in.
+        std::iter::from_fn(move || Remembered::deserialize(&mut rest).ok())
     }
 
     /// The key of a block in the map.
@@ -275,31 +290,40 @@ impl Queue {
     }
 
     /// Takes in the records of a block in the map, which is newer than all before.
-    fn take_in(&mut self, number: u64, content: &Bytes) -> Result<(), &'static str> {
+    fn take_in(&mut self, number: u64, content: &Bytes) -> Result<Vec<Remembered>, &'static str> {
+        let mut records: Vec<Remembered> = Vec::with_capacity(BLOCK as usize);
         let mut rest = &content[..];
         while !rest.is_empty() {
             let it = Remembered::deserialize(&mut rest).map_err(|_| "a record is malformed")?;
-            let follows = self.records.back().is_none_or(|last| last.seen.index < it.seen.index);
+            let follows = records.last().is_none_or(|last| last.seen.index < it.seen.index);
             if !follows || block_of(it.seen.index) != number || it.seen.signed != self.signed {
                 return Err("a record is in a block where it does not belong");
             }
-            self.records.push_back(it);
+            records.push(it);
         }
-        (self.newest, self.content) = (number, content.to_vec());
-        Ok(())
+        if self.blocks.is_empty() {
+            self.oldest.extend(&records);
+        }
+        self.len += records.len();
+        self.blocks.push_back(number);
+        self.newest = content.to_vec();
+        Ok(records)
     }
 
     fn push(&mut self, remembered: Remembered, map: &mut State) {
         let number = block_of(remembered.seen.index);
-        if number != self.newest {
+        if self.blocks.back() != Some(&number) {
             self.save(map);
-            self.newest = number;
-            self.content.clear();
+            self.blocks.push_back(number);
+            self.newest.clear();
         }
         // Writing into a vector does not fail.
-        let _ = remembered.serialize(&mut self.content);
+        let _ = remembered.serialize(&mut self.newest);
         self.is_stale = true;
-        self.records.push_back(remembered);
+        self.len += 1;
+        if self.blocks.len() == 1 {
+            self.oldest.push_back(remembered);
+        }
     }
 
     /// Forgets the oldest records as long as that holds of them, and drops the blocks of which
@@ -310,25 +334,33 @@ impl Queue {
         is_old: impl Fn(&Seen) -> bool,
         forget: &mut impl FnMut(&Remembered),
     ) {
-        while let Some(oldest) = self.records.front().copied().filter(|it| is_old(&it.seen)) {
-            self.records.pop_front();
+        while let Some(oldest) = self.oldest.front().copied().filter(|it| is_old(&it.seen)) {
+            self.oldest.pop_front();
+            self.len -= 1;
             forget(&oldest);
-            let number = block_of(oldest.seen.index);
-            if self.records.front().is_some_and(|next| block_of(next.seen.index) == number) {
-                continue;
+            if self.oldest.is_empty() {
+                self.drop_block(map);
             }
+        }
+    }
+
+    /// Drops the oldest block, and begins with the next one.
+    fn drop_block(&mut self, map: &mut State) {
+        if let Some(number) = self.blocks.pop_front() {
             map.delete(self.key(number));
-            if number == self.newest {
-                self.content.clear();
-                self.is_stale = false;
-            }
+        }
+        match self.blocks.front() {
+            Some(next) => self.oldest = self.read(*next, map).collect(),
+            None => self.is_stale = false,
         }
     }
 
     /// Brings the newest block in the map up to date.
     fn save(&mut self, map: &mut State) {
-        if std::mem::take(&mut self.is_stale) {
-            map.put(self.key(self.newest), Bytes::copy_from_slice(&self.content));
+        if std::mem::take(&mut self.is_stale)
+            && let Some(newest) = self.blocks.back()
+        {
+            map.put(self.key(*newest), Bytes::copy_from_slice(&self.newest));
         }
     }
 }
@@ -396,10 +428,9 @@ mod tests {
         }
         assert!(known.values().any(|seen| seen.signed && seen.index.0 + WINDOW < 2_000));
         // Blocks that hold nothing any more are gone.
-        let block = |it: Option<&Remembered>| block_of(it.unwrap().seen.index);
-        let records = &original.plain.records;
-        let plain = original.map().iter().filter(|(key, _)| key[0] == 0).count() as u64;
-        assert!(plain <= block(records.back()) - block(records.front()) + 1);
+        let plain = original.map().iter().filter(|(key, _)| key[0] == 0).count();
+        assert_eq!(plain, original.plain.blocks.len());
+        assert!(plain <= WINDOW.div_ceil(BLOCK) as usize + 1, "{plain} blocks");
     }
 
     #[test]

@@ -716,7 +716,8 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
         self.bytes_since_snapshot = self.bytes_since_snapshot.saturating_add(bytes as u64);
         let Some(execution) = &self.execution else { return };
         // A larger state is saved more rarely, so that saving stays a fraction of the writing.
-        let threshold = self.config.limits.snapshot_bytes.max(execution.state().bytes() / 2);
+        let bytes = execution.state().bytes() + execution.replay().map().bytes();
+        let threshold = self.config.limits.snapshot_bytes.max(bytes / 2);
         if self.bytes_since_snapshot < threshold {
             return;
         }

@@ -170,7 +170,7 @@ impl<'a> Machine<'a> {
         let tuning = Tuning {
             window: 128,
             replay_window: 32_768,
-            replay_signed_max: 131_072,
+            replay_signed_max: 1 << 20,
             snapshot_bytes: 32 << 20,
             snapshot_lag: 20_000,
             batch_items_max: 512,
