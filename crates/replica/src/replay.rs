@@ -301,6 +301,9 @@ impl Queue {
             }
             records.push(it);
         }
+        if records.is_empty() {
+            return Err("a replay block holds a record");
+        }
         if self.blocks.is_empty() {
             self.oldest.extend(&records);
         }
@@ -456,6 +459,7 @@ mod tests {
             (&block[..], short),
             (&block[..], half),
             (&block[..], twice.into()),
+            (&block[..], Bytes::new()),
             (&signed[..], content.clone()),
             (&other[..], content.clone()),
             (&unknown[..], content.clone()),

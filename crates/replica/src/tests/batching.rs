@@ -58,17 +58,22 @@ fn a_lone_request_is_proposed_at_once_and_the_next_ones_wait_for_its_commit() {
     assert_eq!(next(&mut batcher), Some(2));
 }
 
-#[test]
-fn those_who_were_answered_are_waited_for_but_not_for_long() {
+/// One whose last batch had three, and where one request waits for others.
+fn gathering() -> Batcher {
     let mut batcher = batcher();
-    let gather = Limits::default().gather;
     (1..=3).for_each(|n| enqueue(&mut batcher, n));
     assert_eq!(next(&mut batcher), Some(3));
     assert_eq!(batcher.pause_timer(), None, "nothing is in line");
     batcher.decided();
     enqueue(&mut batcher, 4);
     assert_eq!(next(&mut batcher), None, "the last batch had three");
-    assert_eq!(batcher.pause_timer(), Some(Some(gather)));
+    assert_eq!(batcher.pause_timer(), Some(Some(Limits::default().gather)));
+    batcher
+}
+
+#[test]
+fn those_who_were_answered_are_waited_for_but_not_for_long() {
+    let mut batcher = gathering();
     assert_eq!(batcher.pause_timer(), None, "it runs");
     enqueue(&mut batcher, 5);
     batcher.end_pause();
@@ -96,12 +101,7 @@ fn what_waits_for_an_undecided_batch_is_proposed_beside_it_after_a_while() {
 
 #[test]
 fn a_pause_that_is_over_is_not_begun_again_while_there_is_no_room() {
-    let mut batcher = batcher();
-    (1..=3).for_each(|n| enqueue(&mut batcher, n));
-    assert_eq!(next(&mut batcher), Some(3));
-    batcher.decided();
-    enqueue(&mut batcher, 4);
-    assert!(batcher.pause_timer().is_some());
+    let mut batcher = gathering();
     batcher.end_pause();
     assert_eq!(batcher.next(UnixMillis(1), true), None, "the window is crowded");
     assert_eq!(batcher.pause_timer(), None);
@@ -113,12 +113,7 @@ fn a_pause_that_is_over_is_not_begun_again_while_there_is_no_room() {
 
 #[test]
 fn a_pause_ends_with_the_lead() {
-    let mut batcher = batcher();
-    (1..=3).for_each(|n| enqueue(&mut batcher, n));
-    assert_eq!(next(&mut batcher), Some(3));
-    batcher.decided();
-    enqueue(&mut batcher, 4);
-    assert!(batcher.pause_timer().is_some());
+    let mut batcher = gathering();
     batcher.stop_leading();
     assert_eq!(batcher.pause_timer(), Some(None), "the timer is disarmed");
 }
