@@ -179,8 +179,8 @@ codes! {
         "The replica has as many requests waiting for their order as it takes. Try again after \
          Retry-After with the same Idempotency-Key, which makes the retry safe.";
     REPLAY_TABLE_FULL = 503 "replay-table-full" retry 10:
-        "The table of recent keys holds only signed keys that are too young to be dropped. Try \
-         again later.";
+        "The table of recent keys holds only signed keys that are too young to be dropped: more \
+         than a million signed requests came within ten minutes. Try again later.";
     NOT_READY = 503 "not-ready" retry 1:
         "The replica cannot get a request ordered now: it is recovering, catching up, or cut off \
          from a quorum. Use another gateway, or try again.";

@@ -142,7 +142,7 @@ impl Bench {
         let load = Rc::new(self.load(&targets, console).await?);
         if let Some((file, requests)) = self.save_requests.as_ref().zip(self.requests) {
             saved::save(&load, &targets, requests, file)?;
-            console.note(format_args!("{requests} requests in {}", file.display()));
+            console.note(format_args!("requests written to {}: {requests}", file.display()));
             return Ok(Exit::Done);
         }
         let start = Instant::now() + self.warm_up;
