@@ -42,7 +42,7 @@ use tally::{Setting, Tally};
     Without --rate the loop is closed: each connection sends its next request when it has its\n\
     answer. With --rate requests are due at fixed times, and latency counts from when a request\n\
     was due, not from when it could be sent: a stalled service cannot hide its stall (coordinated\n\
-    omission). Every request is new to the service: its Idempotency-Key and `{n}` are fresh.\n\n\
+    omission). Every request is new to the service: its Idempotency-Key and its number are.\n\n\
     --save-requests sends nothing: it writes requests for another load generator, for the\n\
     targets in turn, each as HTTP/1.1 behind a line with its length in bytes. Signed ones are\n\
     good for 300 s, and each for one answer: sent again, it is answered as before.")]
@@ -71,10 +71,11 @@ pub(crate) struct Bench {
     /// The method
     #[arg(long, value_name = "M", default_value = "PUT")]
     method: String,
-    /// The path; `{n}` stands for a number that is new with each request
+    // The help's own mark for a line break is `{n}`, so the text cannot spell it.
+    /// The path; n in braces stands for a number that is new with each request
     #[arg(long, value_name = "T", default_value = "/kv/bench-{n}")]
     path: String,
-    /// This content instead; `{n}` stands for the number here too
+    /// This content instead; n in braces stands for the number here too
     #[arg(long, value_name = "TEXT", conflicts_with = "payload")]
     body: Option<String>,
     /// The media type of the content

@@ -60,3 +60,10 @@ fn saved_requests_are_signed_and_ordered_once_each() {
     let nowhere = ["--save-requests", "no/such/folder", "--requests", "5"];
     person.run(&[&bench[..], &nowhere].concat()).fails(1, "file");
 }
+
+#[test]
+fn the_help_breaks_no_line_where_it_names_a_mark_in_braces() {
+    let help = Person::new().run(&["bench", "--help"]).exits(0).stdout;
+    assert!(help.contains("n in braces stands for a number"), "{help}");
+    assert!(help.lines().all(|line| !line.trim_end().ends_with('`')), "{help}");
+}
