@@ -27,7 +27,7 @@ impl<M> Default for Recent<M> {
 }
 
 impl<M: Eq + Hash> Recent<M> {
-    /// The votes of a whole window of a middle-sized committee; of 32-byte marks 1.5 MB at most.
+    /// The votes of a whole window of a middle-sized committee; of 32-byte marks 2.2 MB at most.
     pub const LEAST: usize = 16_384;
 
     /// Whether the mark is remembered.

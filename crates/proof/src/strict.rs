@@ -22,7 +22,7 @@ impl SignatureCheck for Strict {
 }
 
 /// A canonical encoding of a point that is not of small order, parsed: for a key whose signatures
-/// are checked again and again, since parsing it takes a third of the time of a check.
+/// are checked again and again, since parsing it is a fifth of a check.
 #[derive(Clone, Copy, Debug)]
 pub struct SoundKey(VerifyingKey);
 

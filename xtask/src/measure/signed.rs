@@ -61,6 +61,7 @@ struct Row {
 
 /// Measures verifiers and clusters in turn.
 pub(super) fn carry_out(setting: &Setting) -> Result<Findings, String> {
+    let generator = Generator::find();
     let (mut verifiers, mut rows) = (Verifiers::default(), Vec::new());
     for round in 1..=setting.number("rounds").max(1) {
         let could = Verifiers::measure(setting.duration().as_secs())?;
@@ -71,7 +72,6 @@ pub(super) fn carry_out(setting: &Setting) -> Result<Findings, String> {
         for (connections, signed) in CONNECTIONS.map(|it| [(it, false), (it, true)]).concat() {
             let mut load = running.load(running.targets(Spread::All), connections);
             load.signing = signed.then(|| running.cluster_dir().join("policy.txt"));
-            let generator = Generator::find();
             generator.run(&load, WARM_UP)?;
             let sample = generator.run(&load, setting.duration())?;
             println!(
@@ -82,7 +82,9 @@ pub(super) fn carry_out(setting: &Setting) -> Result<Findings, String> {
         }
         running.stop()?;
     }
-    Ok(found(verifiers, &rows))
+    let mut findings = found(verifiers, &rows);
+    findings.note(format!("Load by {generator}"));
+    Ok(findings)
 }
 
 fn found(verifiers: Verifiers, rows: &[Row]) -> Findings {
@@ -118,7 +120,6 @@ fn found(verifiers: Verifiers, rows: &[Row]) -> Findings {
             bars.push(Bar::at_least(what, ratio, WANTED));
         }
     }
-    findings.note(format!("Load by {}", Generator::find()));
     findings.note(format!(
         "Four verifiers of every signature, one a time each: {:.0}/s; in batches: {:.0}/s",
         verifiers.one_by_one, verifiers.in_batches

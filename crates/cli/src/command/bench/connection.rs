@@ -168,7 +168,7 @@ impl Connection {
         let Some(prepared) = self.load.next(&self.host) else {
             return Outcome::Failed("request-unwritable".to_owned());
         };
-        let Ok(response) = sender.send_request(prepared.message.map(Full::new)).await else {
+        let Ok(response) = sender.send_request(prepared.message).await else {
             return Outcome::Failed("connection-broken".to_owned());
         };
         let (head, body) = response.into_parts();

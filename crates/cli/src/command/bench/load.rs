@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http_body_util::Full;
 use quorate_client::{Call, Client, Endpoint, Options, RequestSigner, quoted_key};
 use quorate_proof::{Policy, ReceivedResponse, SentRequest, Strict, verify};
 use std::cell::Cell;
@@ -39,7 +40,7 @@ pub(super) struct Load {
 
 /// A request about to be sent, and what is needed to verify its answer.
 pub(super) struct Prepared {
-    pub(super) message: http::Request<Bytes>,
+    pub(super) message: http::Request<Full<Bytes>>,
     pub(super) sent: Option<SentRequest>,
 }
 
@@ -104,42 +105,38 @@ impl Load {
 
     /// The next request, for a gateway of this authority.
     pub(super) fn next(&self, host: &HeaderValue) -> Option<Prepared> {
-        let number = self.number.get();
-        self.number.set(number.wrapping_add(1));
-        let key = self.key.get();
-        self.key.set(key.wrapping_add(1));
-        let number = number.to_string();
-        let (target, body) = (self.path.join(&number), self.body.with(&number));
+        let (target, key, body) = self.draw();
         if self.signing.is_some() || self.verify {
-            return self.kept(host, &target, quoted_key(key), body);
+            return self.kept(host, &target, key, body);
         }
         let mut fields = HeaderMap::with_capacity(4);
         fields.insert(header::HOST, host.clone());
         if !body.is_empty() {
             fields.insert(header::CONTENT_TYPE, self.media_type.clone());
         }
-        fields.insert("idempotency-key", HeaderValue::try_from(quoted_key(key)).ok()?);
+        fields.insert("idempotency-key", HeaderValue::try_from(key).ok()?);
         Some(Prepared { message: self.message(&target, fields, body)?, sent: None })
+    }
+
+    /// The next request, to be sent by others.
+    pub(super) fn next_to_save(&self) -> Option<SentRequest> {
+        let (target, key, body) = self.draw();
+        self.sent(&target, key, body)
+    }
+
+    /// The target, the key and the content of the next request.
+    fn draw(&self) -> (String, String, Bytes) {
+        let number = self.number.get();
+        self.number.set(number.wrapping_add(1));
+        let key = self.key.get();
+        self.key.set(key.wrapping_add(1));
+        let number = number.to_string();
+        (self.path.join(&number), quoted_key(key), self.body.with(&number))
     }
 
     /// A request that is signed, or of which a copy is kept to verify its answer.
     fn kept(&self, host: &HeaderValue, target: &str, key: String, body: Bytes) -> Option<Prepared> {
-        let (path, query) = quorate_proof::split_target(target)?;
-        let mut fields = vec![("idempotency-key".to_owned(), key)];
-        if !body.is_empty() {
-            let media_type = self.media_type.to_str().ok()?;
-            fields.push(("content-type".to_owned(), media_type.to_owned()));
-        }
-        let (method, path, query) =
-            (self.method.as_str().to_owned(), path.to_owned(), query.to_owned());
-        let call = Call { method, path, query, fields, body: body.clone() };
-        let sent = match &self.signing {
-            Some(client) => client.prepare(call).ok()?,
-            None => {
-                let Call { method, path, query, fields, body } = call;
-                SentRequest { method, path, query, fields, body }
-            }
-        };
+        let sent = self.sent(target, key, body.clone())?;
         let mut fields = HeaderMap::with_capacity(8);
         fields.insert(header::HOST, host.clone());
         for (name, value) in &sent.fields {
@@ -149,13 +146,29 @@ impl Load {
         Some(Prepared { message: self.message(target, fields, body)?, sent: Some(sent) })
     }
 
+    /// A request, signed if all are to be.
+    fn sent(&self, target: &str, key: String, body: Bytes) -> Option<SentRequest> {
+        let (path, query) = quorate_proof::split_target(target)?;
+        let mut fields = vec![("idempotency-key".to_owned(), key)];
+        if !body.is_empty() {
+            let media_type = self.media_type.to_str().ok()?;
+            fields.push(("content-type".to_owned(), media_type.to_owned()));
+        }
+        let (method, path, query) =
+            (self.method.as_str().to_owned(), path.to_owned(), query.to_owned());
+        match &self.signing {
+            Some(client) => client.prepare(Call { method, path, query, fields, body }).ok(),
+            None => Some(SentRequest { method, path, query, fields, body }),
+        }
+    }
+
     fn message(
         &self,
         target: &str,
         fields: HeaderMap,
         body: Bytes,
-    ) -> Option<http::Request<Bytes>> {
-        let mut message = http::Request::new(body);
+    ) -> Option<http::Request<Full<Bytes>>> {
+        let mut message = http::Request::new(Full::new(body));
         *message.method_mut() = self.method.clone();
         *message.uri_mut() = target.parse().ok()?;
         *message.headers_mut() = fields;
