@@ -130,9 +130,10 @@ impl Loop {
     /// A round in which one copy does wrong, along with what is killed.
     fn round_with(&mut self, habit: Habit, round: Option<Round>) {
         let began = Instant::now();
-        let copies = self.copies.as_ref().expect("the service runs outside");
+        let copies = self.copies.as_mut().expect("the service runs outside");
         let copy = (self.random.one_of(&ALL), self.random.below(1 << 32));
         let spell = Spell::begin(habit, copy, copies, &mut self.victims);
+        spell.wait_named(copies, &mut self.victims);
         if let Some(round) = round {
             self.strike(round);
         }

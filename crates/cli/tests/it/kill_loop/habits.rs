@@ -3,6 +3,10 @@
 //! A spell lasts until it was seen from both ends: the copy wrote down what it did, and the replica
 //! beside it, or the others, say so in their logs. One that does not show in all its ways fails the
 //! run.
+//!
+//! Only while a copy is in step do the other replicas hear what it answers. One that is killed
+//! before it lied there lies to its own replica alone, while that brings it back, time and again
+//! for as long as the log is long. So a liar is named first, and what is killed meanwhile after.
 
 use super::{copies::Copies, load::World, random::Random, victims::Victims};
 use std::{
@@ -148,6 +152,16 @@ impl Spell {
         Self { habit, copy, since: Instant::now(), logged, done }
     }
 
+    /// Waits until the other replicas heard of it, where they can.
+    pub(crate) fn wait_named(&self, copies: &mut Copies, victims: &mut Victims) {
+        if self.habit.lies() {
+            self.wait(copies, victims, |spell, _, victims| {
+                let unnamed = spell.names(victims) == 0;
+                unnamed.then(|| "a replica that names it".to_owned()).into_iter().collect()
+            });
+        }
+    }
+
     /// Waits until it showed, from both ends, while the service went on; then ends it.
     pub(crate) fn end(
         self,
@@ -156,18 +170,7 @@ impl Spell {
         world: &World,
         done: &mut Done,
     ) {
-        let start = Instant::now();
-        loop {
-            copies.revive();
-            victims.check_deaths();
-            let missing = self.missing(copies, victims, world);
-            if missing.is_empty() {
-                break;
-            }
-            let (habit, copy) = (self.habit, self.copy);
-            assert!(start.elapsed() < SHOWS_MAX, "{habit:?} of copy {copy} lacks {missing:?}");
-            sleep(Duration::from_millis(50));
-        }
+        self.wait(copies, victims, |spell, copies, victims| spell.missing(copies, victims, world));
         copies.give_up(self.copy);
         let names = self.names(victims);
         *done.spells.entry(self.habit).or_default() += 1;
@@ -175,6 +178,27 @@ impl Spell {
         let ways = done.ways.entry(self.habit).or_default();
         for (way, times) in self.ways(copies) {
             *ways.entry(way).or_default() += times;
+        }
+    }
+
+    /// Waits until nothing is missing.
+    fn wait(
+        &self,
+        copies: &mut Copies,
+        victims: &mut Victims,
+        missing: impl Fn(&Self, &Copies, &Victims) -> Vec<String>,
+    ) {
+        let start = Instant::now();
+        loop {
+            copies.revive();
+            victims.check_deaths();
+            let missing = missing(self, copies, victims);
+            if missing.is_empty() {
+                return;
+            }
+            let (habit, copy) = (self.habit, self.copy);
+            assert!(start.elapsed() < SHOWS_MAX, "{habit:?} of copy {copy} lacks {missing:?}");
+            sleep(Duration::from_millis(50));
         }
     }
 
@@ -197,9 +221,6 @@ impl Spell {
         let own = &self.logs(victims)[self.copy];
         let unsaid = |code: &&&str| !own.contains(&format!("code=\"{code}\""));
         missing.extend(self.habit.codes().iter().filter(unsaid).map(|code| (*code).to_owned()));
-        if self.habit.lies() && self.names(victims) == 0 {
-            missing.push("a replica that names it".to_owned());
-        }
         let probes = world.probes.lock().unwrap_or_else(PoisonError::into_inner);
         if !probes.iter().rev().any(|probe| probe.sent > self.since) {
             missing.push("a write that was answered meanwhile".to_owned());

@@ -23,7 +23,7 @@ const SNAPSHOT_BYTES: u64 = 64 << 10;
 const INSTALL_LAG: u64 = 200;
 
 /// How long replicas may take to be ready after a kill, on a machine that also compiles.
-const READY_MAX: Duration = Duration::from_secs(90);
+const READY_MAX: Duration = Duration::from_secs(180);
 
 /// A moment at which processes were killed.
 #[derive(Clone, Debug)]
