@@ -8,7 +8,7 @@
 use crate::{
     exchange::content_digest,
     request_check::quoted_string,
-    text::{base64_array, is_lower_token, number, push_base64},
+    text::{base64_array, is_lower_token, number, push_base64, push_number},
 };
 use quorate_types::{ClientSignature, PublicKey, Request, Signature};
 use std::borrow::Cow;
@@ -18,11 +18,13 @@ use thiserror::Error;
 pub const COMPONENTS: [&str; 6] =
     ["@method", "@authority", "@path", "@query", "content-digest", "idempotency-key"];
 
-/// [`COMPONENTS`] and nothing else, as they stand in the parameters under which our clients sign.
-const COMPONENTS_LIST: &str = concat!(
-    "\"@method\" \"@authority\" \"@path\" \"@query\" ",
-    "\"content-digest\" \"idempotency-key\"",
+/// How the parameters begin under which our clients sign: with [`COMPONENTS`] and nothing else.
+const OURS_BEFORE_CREATED: &str = concat!(
+    "(\"@method\" \"@authority\" \"@path\" \"@query\" ",
+    "\"content-digest\" \"idempotency-key\");created=",
 );
+const OURS_BEFORE_KEY: &str = ";keyid=\"";
+const OURS_AFTER_KEY: &str = "\";alg=\"ed25519\"";
 
 /// The longest `@signature-params`, in bytes.
 pub const PARAMS_BYTES_MOST: usize = 4096;
@@ -142,13 +144,11 @@ pub fn created_s(signature: &ClientSignature) -> Option<u64> {
 #[must_use]
 pub fn signature_params(created_s: u64, key: &PublicKey) -> String {
     let mut out = String::with_capacity(192);
-    out.push('(');
-    out.push_str(COMPONENTS_LIST);
-    out.push_str(");created=");
-    crate::text::push_number(&mut out, created_s);
-    out.push_str(";keyid=\"");
+    out.push_str(OURS_BEFORE_CREATED);
+    push_number(&mut out, created_s);
+    out.push_str(OURS_BEFORE_KEY);
     push_base64(&mut out, &key.0);
-    out.push_str("\";alg=\"ed25519\"");
+    out.push_str(OURS_AFTER_KEY);
     out
 }
 
@@ -164,16 +164,27 @@ impl<'a> Params<'a> {
         if text.len() > PARAMS_BYTES_MOST {
             return Err(ClientSignatureError::Parameters);
         }
+        if let Some(ours) = Self::read_ours(text) {
+            return Ok(ours);
+        }
         let (list, rest) = text
             .strip_prefix('(')
             .and_then(|text| text.split_once(')'))
             .ok_or(ClientSignatureError::Parameters)?;
-        let components = match list {
-            COMPONENTS_LIST => Cow::Borrowed(&COMPONENTS[..]),
-            list => Cow::Owned(components(list)?),
-        };
+        let components = Cow::Owned(components(list)?);
         let (created_s, key) = parameters(rest)?;
         Ok(Self { components, created_s, key })
+    }
+
+    /// What [`signature_params`] writes, which is compared instead of parsed; `None` for any other
+    /// text, right or wrong. Every replica reads the parameters of every signed request.
+    fn read_ours(text: &str) -> Option<Self> {
+        let text = text.strip_prefix(OURS_BEFORE_CREATED)?.strip_suffix(OURS_AFTER_KEY)?;
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (created_s, rest) = text.split_at_checked(digits)?;
+        let key = base64_array(rest.strip_prefix(OURS_BEFORE_KEY)?)?;
+        let components = Cow::Borrowed(&COMPONENTS[..]);
+        Some(Self { components, created_s: number(created_s)?, key: PublicKey(key) })
     }
 }
 
@@ -254,8 +265,37 @@ fn value_end(text: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
+    /// As [`Params::read`] would without its short cut.
+    fn parsed(text: &str) -> Option<(Vec<&str>, u64, PublicKey)> {
+        let (list, rest) = text.strip_prefix('(')?.split_once(')')?;
+        let (created_s, key) = parameters(rest).ok()?;
+        Some((components(list).ok()?, created_s, key))
+    }
+
     #[test]
-    fn the_list_of_our_clients_is_all_that_must_be_covered() {
-        assert_eq!(components(COMPONENTS_LIST), Ok(COMPONENTS.to_vec()));
+    fn what_our_clients_sign_under_is_read_as_it_is_parsed() {
+        for (created_s, key) in [(0, [0; 32]), (1_700_000_000, [7; 32]), ((1 << 63) - 1, [255; 32])]
+        {
+            let text = signature_params(created_s, &PublicKey(key));
+            let ours = Params::read_ours(&text).unwrap();
+            let read = (ours.components.to_vec(), ours.created_s, ours.key);
+            assert_eq!(read, (COMPONENTS.to_vec(), created_s, PublicKey(key)));
+            assert_eq!(parsed(&text), Some(read));
+        }
+    }
+
+    #[test]
+    fn what_differs_from_it_in_one_byte_is_never_read_otherwise_than_it_is_parsed() {
+        let text = signature_params(1_700_000_000, &PublicKey([7; 32]));
+        for at in 0..text.len() {
+            for byte in [b'"', b';', b'=', b'0', b'A', b'/', b' '] {
+                let mut other = text.clone().into_bytes();
+                other[at] = byte;
+                let other = String::from_utf8(other).unwrap();
+                let ours = Params::read_ours(&other);
+                let read = ours.map(|ours| (ours.components.to_vec(), ours.created_s, ours.key));
+                assert!(read.is_none() || read == parsed(&other), "{other}");
+            }
+        }
     }
 }

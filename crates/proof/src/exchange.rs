@@ -15,6 +15,9 @@ pub const EXCHANGE_BYTES_MOST: usize = 65_535;
 /// What names the format in `@signature-params`.
 const TAG: &str = "quorate-exchange/1";
 
+/// Room for the identifiers of an exchange with a few fields.
+const IDENTIFIERS_BYTES: usize = 384;
+
 /// Why a request and a response make no exchange.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum ExchangeError {
@@ -134,22 +137,30 @@ fn capacity(authority: &str, request: &Request, response: &Response) -> usize {
     640 + authority.len() + request.method.len() + request.path.len() + request.query.len() + bytes
 }
 
-/// The lines so far, each newline-ended.
+/// The lines so far, each newline-ended, and what the last line will list of them.
 struct Base {
     lines: String,
+    /// The component identifier of each line, a blank before each but the first.
+    identifiers: String,
 }
 
 impl Base {
     fn with_capacity(capacity: usize) -> Self {
-        Self { lines: String::with_capacity(capacity) }
+        let identifiers = String::with_capacity(IDENTIFIERS_BYTES);
+        Self { lines: String::with_capacity(capacity), identifiers }
     }
 
     /// Starts the line of a component, `parameters` being `;req`, `;bs` or nothing.
     fn component(&mut self, name: &str, parameters: &str) {
+        let start = self.lines.len();
         self.lines.push('"');
         self.lines.push_str(name);
         self.lines.push('"');
         self.lines.push_str(parameters);
+        if start > 0 {
+            self.identifiers.push(' ');
+        }
+        self.identifiers.push_str(&self.lines[start..]);
         self.lines.push_str(": ");
     }
 
@@ -224,17 +235,8 @@ impl Base {
 
     /// Adds the last line, which lists how each line before it begins.
     fn finish(mut self) -> String {
-        let end = self.lines.len();
-        self.lines.push_str("\"@signature-params\": ");
-        let mut at = 0;
-        while let Some(line) = self.lines.get(at..end).filter(|rest| !rest.is_empty()) {
-            // No name holds a colon, so that the first one ends the component identifier.
-            let identifier = line.find(':').unwrap_or(0);
-            let next = line.find('\n').map_or(end, |length| at + length + 1);
-            self.lines.push(if at == 0 { '(' } else { ' ' });
-            self.lines.extend_from_within(at..at + identifier);
-            at = next;
-        }
+        self.lines.push_str("\"@signature-params\": (");
+        self.lines.push_str(&self.identifiers);
         self.lines.push_str(");tag=\"");
         self.lines.push_str(TAG);
         self.lines.push('"');
