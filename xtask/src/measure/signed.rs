@@ -5,6 +5,9 @@
 //! one signature at a time; what they could do in batches is told as well. Where wrk makes the
 //! load, requests are signed before it, as those are that the verifiers check: the cores belong to
 //! those who verify. Beside signed requests stand the same generator's unsigned ones.
+//!
+//! A verifier always has a next signature to check. So the bar is of the number of connections
+//! that gets most signed requests answered, and the table tells how it is with fewer.
 
 use super::{Findings, Setting, WARM_UP};
 use crate::{
@@ -18,12 +21,12 @@ use crate::{
 use serde_json::{Value, json};
 
 pub(super) const OPTIONS: &[(&str, u64, &str)] = &[
-    ("rounds", 3, "how often all is measured, each time in a fresh cluster; the best counts"),
+    ("rounds", 3, "how often all is measured, each load in a fresh cluster; the best counts"),
     ("seconds", 10, "how long each load is on, and verifiers verify"),
     ("payload", 512, "bytes of content in a request"),
 ];
 
-const CONNECTIONS: [u32; 3] = [100, 200, 400];
+const CONNECTIONS: [u32; 4] = [100, 200, 400, 800];
 
 /// What of the verifiers' rate is to be reached.
 const WANTED: f64 = 0.6;
@@ -68,19 +71,19 @@ pub(super) fn carry_out(setting: &Setting) -> Result<Findings, String> {
         println!("round {round}    {could:?}");
         verifiers.one_by_one = verifiers.one_by_one.max(could.one_by_one);
         verifiers.in_batches = verifiers.in_batches.max(could.in_batches);
-        let mut running = setting.cluster(REPLICAS, setting.payload())?;
         for (connections, signed) in CONNECTIONS.map(|it| [(it, false), (it, true)]).concat() {
+            let mut running = setting.cluster(REPLICAS, setting.payload())?;
             let mut load = running.load(running.targets(Spread::All), connections);
             load.signing = signed.then(|| running.cluster_dir().join("policy.txt"));
             generator.run(&load, WARM_UP)?;
             let sample = generator.run(&load, setting.duration())?;
+            running.stop()?;
             println!(
                 "round {round}    {connections} connections, signed: {signed}: {:.0}/s",
                 sample.per_second
             );
             rows.push(Row { connections, signed, sample });
         }
-        running.stop()?;
     }
     let mut findings = found(verifiers, &rows);
     findings.note(format!("Load by {generator}"));
@@ -98,12 +101,10 @@ fn found(verifiers: Verifiers, rows: &[Row]) -> Findings {
         "of one by one",
         "of in batches",
     ]);
-    let mut bars = Vec::new();
     for (connections, signed) in CONNECTIONS.map(|it| [(it, false), (it, true)]).concat() {
         let alike =
             || rows.iter().filter(|it| (it.connections, it.signed) == (connections, signed));
-        let faster = |a: &&Row, b: &&Row| a.sample.per_second.total_cmp(&b.sample.per_second);
-        let Some(Row { sample, .. }) = alike().max_by(faster) else { continue };
+        let Some(Row { sample, .. }) = fastest(alike()) else { continue };
         let ratio = |could: f64| signed.then(|| sample.per_second / could);
         findings.row([
             json!(connections),
@@ -115,19 +116,25 @@ fn found(verifiers: Verifiers, rows: &[Row]) -> Findings {
             json!(ratio(verifiers.one_by_one)),
             json!(ratio(verifiers.in_batches)),
         ]);
-        if let Some(ratio) = ratio(verifiers.one_by_one) {
-            let what = format!("signed requests/s at {connections}, of four verifiers'");
-            bars.push(Bar::at_least(what, ratio, WANTED));
-        }
     }
     findings.note(format!(
         "Four verifiers of every signature, one a time each: {:.0}/s; in batches: {:.0}/s",
         verifiers.one_by_one, verifiers.in_batches
     ));
-    bars.into_iter().for_each(|bar| findings.bar(bar));
+    if let Some(most) = fastest(rows.iter().filter(|row| row.signed)) {
+        let what =
+            format!("signed requests/s, of four verifiers' ({} connections)", most.connections);
+        let ratio = most.sample.per_second / verifiers.one_by_one;
+        findings.bar(Bar::at_least(what, ratio, WANTED));
+    }
     let errors: u64 = rows.iter().map(|row| row.sample.errors).sum();
     findings.bar(Bar::at_most("errors", errors as f64, 0.0));
     findings
+}
+
+/// Of loads, the one with most answers.
+fn fastest<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<&'a Row> {
+    rows.max_by(|a, b| a.sample.per_second.total_cmp(&b.sample.per_second))
 }
 
 #[cfg(test)]
@@ -144,12 +151,17 @@ mod tests {
             signed,
             sample: Sample { answers: 1, per_second, p50_ms: 1.0, p99_ms: 2.0, errors: 0 },
         };
-        let rows = [row(100, true, 590.0), row(100, true, 600.0), row(100, false, 9000.0)];
+        let rows = [
+            row(100, true, 590.0),
+            row(200, true, 600.0),
+            row(200, true, 580.0),
+            row(100, false, 9000.0),
+        ];
         let text = found(verifiers, &rows).text();
-        assert!(text.contains("at 100, of four verifiers': 0.60, wanted at least 0.6: met"));
-        assert!(!text.contains("at 200"), "it was not measured: {text}");
-        let text = found(verifiers, &[row(200, true, 599.0)]).text();
-        assert!(text.contains("at 200, of four verifiers': 0.60, wanted at least 0.6: missed"));
+        assert!(text.contains("verifiers' (200 connections): 0.60, wanted at least 0.6: met"));
+        assert!(text.contains("0.590"), "and how it is with fewer: {text}");
+        let text = found(verifiers, &[row(100, true, 599.0)]).text();
+        assert!(text.contains("verifiers' (100 connections): 0.60, wanted at least 0.6: missed"));
         assert!(Verifiers::of("{}").is_none());
     }
 }
