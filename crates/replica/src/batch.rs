@@ -5,29 +5,35 @@
 //!
 //! | own batches that are undecided | what waits is proposed |
 //! |---|---|
-//! | none | once it is as much as the last batch had, or after [`Limits::gather`] |
+//! | none | once it is as much as the last batch had, or after twice the time that one took |
 //! | fewer than the pipeline holds | after [`Limits::linger`] |
 //! | any | when it fills a batch |
 //!
 //! So a lone request after a lone one never waits. Under load a batch fills while the one before it
-//! is decided, and then for the moment in which those come back who were just answered. Where votes
-//! travel for long, batches follow each other without waiting for them.
+//! is decided, and then for the moment in which those come back who were just answered: the slower
+//! a batch is decided, the more it costs, and the longer others are worth waiting for. That moment
+//! is bounded by [`Limits::gather_max`]. Where votes travel for long, batches follow each other
+//! without waiting for them.
 
 use crate::{
     admit::{Admitted, outcome_weight},
     config::Limits,
     port::Ticket,
     replay::ReplayKey,
+    replica::Moment,
 };
 use quorate_types::{
     Asked, Batch, Held, Index, Item, Outcome, Rejoin, ReplicaId, Request, Salt, Slot, Time,
-    UnixMillis,
     bug::{Bug, seeded},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
+
+/// How many times as long as a batch took to be decided the next one is gathered, at most: who was
+/// answered comes back after an execution, a certificate, and a way through gateways and clients.
+const GATHERED: u32 = 2;
 
 /// Who brought a request here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -119,6 +125,10 @@ pub(crate) struct Batcher {
     in_flight: usize,
     /// How many items the last batch had.
     last: usize,
+    /// When it was proposed.
+    proposed: Time,
+    /// How long a batch took to be decided, the last time that no other followed it meanwhile.
+    took: Duration,
     /// The pause whose timer runs.
     paused: Option<Pause>,
     /// The pause that is over.
@@ -141,6 +151,8 @@ impl Batcher {
             room: 0,
             in_flight: 0,
             last: 0,
+            proposed: Time::default(),
+            took: Duration::ZERO,
             paused: None,
             over: None,
             limits,
@@ -340,7 +352,10 @@ impl Batcher {
     }
 
     /// One of the undecided batches was decided.
-    pub(crate) fn decided(&mut self) {
+    pub(crate) fn decided(&mut self, now: Time) {
+        if self.in_flight == 1 {
+            self.took = now.since(self.proposed);
+        }
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
@@ -378,7 +393,7 @@ impl Batcher {
         }
         self.paused = pause;
         Some(pause.map(|pause| match pause {
-            Pause::Gather => self.limits.gather,
+            Pause::Gather => (self.took * GATHERED).min(self.limits.gather_max),
             Pause::Linger => self.limits.linger,
         }))
     }
@@ -398,7 +413,7 @@ impl Batcher {
 
     /// The next batch, if it should be proposed now. Where the window is `crowded`, there is room
     /// for an outcome alone.
-    pub(crate) fn next(&mut self, clock: UnixMillis, crowded: bool) -> Option<Batch> {
+    pub(crate) fn next(&mut self, at: Moment, crowded: bool) -> Option<Batch> {
         let may_fill = !crowded && self.is_ripe();
         if self.room == 0 {
             return None;
@@ -435,8 +450,8 @@ impl Batcher {
         }
         self.in_flight = self.in_flight.saturating_add(1);
         self.room = self.room.saturating_sub(1);
-        (self.last, self.over) = (items.len(), None);
-        Some(Batch { time: clock, items })
+        (self.last, self.proposed, self.over) = (items.len(), at.now, None);
+        Some(Batch { time: at.clock, items })
     }
 
     /// Everything that waits.

@@ -41,9 +41,9 @@ pub struct Limits {
     pub batch_bytes_max: usize,
     /// How many own batches may be undecided before only a full one is proposed.
     pub pipeline: usize,
-    /// How long requests wait for others while no own batch is undecided; not at all where they are
-    /// as many as the last batch had.
-    pub gather: Duration,
+    /// How long requests wait for others while no own batch is undecided, at most: twice the time
+    /// that the last batch took. Not at all where they are as many as that one had.
+    pub gather_max: Duration,
     /// How long requests wait for own batches that are undecided.
     pub linger: Duration,
     /// The most requests that wait to be ordered, of all gateways together.
@@ -82,8 +82,8 @@ impl Default for Limits {
             batch_items_max: 512,
             batch_bytes_max: 2 << 20,
             pipeline: 8,
-            gather: Duration::from_millis(8),
-            linger: Duration::from_millis(20),
+            gather_max: Duration::from_millis(50),
+            linger: Duration::from_millis(40),
             waiting_max: 16_384,
             waiting_bytes_max: 256 << 20,
             waiting_per_peer_max: 8_192,

@@ -131,7 +131,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     pub(crate) fn propose(&mut self, at: Moment, out: &mut Effects<P>) {
         self.batcher.keep_outcome(self.copies.awaited());
         while self.leads()
-            && let Some(batch) = self.batcher.next(at.clock, self.is_crowded())
+            && let Some(batch) = self.batcher.next(at, self.is_crowded())
         {
             self.drive(at, protocol::Input::Propose(batch), out);
         }

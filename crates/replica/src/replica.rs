@@ -462,7 +462,7 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
                 }
             }
             Engine::Commit { slot, command, .. } => {
-                let stable = self.commit(slot, command.clone(), out);
+                let stable = self.commit(at, slot, command.clone(), out);
                 inputs.extend(stable.map(protocol::Input::Stable));
                 let to = self.rejoins_ordered(command.as_deref());
                 inputs.extend(to.map(|to| protocol::Input::Change { to }));
@@ -518,11 +518,12 @@ impl<P: Protocol<Command = Batch>> Replica<P> {
     /// that completed a certificate.
     fn commit(
         &mut self,
+        at: Moment,
         slot: Slot,
         batch: Option<Arc<Batch>>,
         out: &mut Effects<P>,
     ) -> Option<Stable> {
-        self.batcher.decided();
+        self.batcher.decided(at.now);
         self.engine_at = self.engine_at.max(slot);
         if slot <= self.executed() {
             // Executed from the log, by state transfer.

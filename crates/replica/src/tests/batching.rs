@@ -3,11 +3,18 @@ use crate::{
     admit::Proposal,
     batch::{Batcher, Source, Unplaced},
     port::Ticket,
+    replica::Moment,
 };
 use quorate_types::{Index, Outcome, Slot, Time};
+use std::time::Duration;
 
 /// What the gateway knew of when the request came.
 const AT: Index = Index(5);
+
+/// When batches are proposed here, and how long they take to be decided.
+const START: Moment = Moment { now: Time(1_000_000_000), clock: UnixMillis(1) };
+const TOOK: Duration = Duration::from_millis(9);
+const DECIDED: Time = Time(1_009_000_000);
 
 fn limits() -> Limits {
     Limits {
@@ -43,7 +50,7 @@ fn enqueue(batcher: &mut Batcher, number: u8) {
 }
 
 fn next(batcher: &mut Batcher) -> Option<usize> {
-    batcher.next(UnixMillis(1), false).map(|batch| batch.items.len())
+    batcher.next(START, false).map(|batch| batch.items.len())
 }
 
 #[test]
@@ -54,7 +61,7 @@ fn a_lone_request_is_proposed_at_once_and_the_next_ones_wait_for_its_commit() {
     enqueue(&mut batcher, 2);
     enqueue(&mut batcher, 3);
     assert_eq!(next(&mut batcher), None);
-    batcher.decided();
+    batcher.decided(DECIDED);
     assert_eq!(next(&mut batcher), Some(2));
 }
 
@@ -64,10 +71,10 @@ fn gathering() -> Batcher {
     (1..=3).for_each(|n| enqueue(&mut batcher, n));
     assert_eq!(next(&mut batcher), Some(3));
     assert_eq!(batcher.pause_timer(), None, "nothing is in line");
-    batcher.decided();
+    batcher.decided(DECIDED);
     enqueue(&mut batcher, 4);
     assert_eq!(next(&mut batcher), None, "the last batch had three");
-    assert_eq!(batcher.pause_timer(), Some(Some(Limits::default().gather)));
+    assert_eq!(batcher.pause_timer(), Some(Some(2 * TOOK)));
     batcher
 }
 
@@ -78,9 +85,42 @@ fn those_who_were_answered_are_waited_for_but_not_for_long() {
     enqueue(&mut batcher, 5);
     batcher.end_pause();
     assert_eq!(next(&mut batcher), Some(2));
-    batcher.decided();
+    batcher.decided(DECIDED);
     (6..=7).for_each(|n| enqueue(&mut batcher, n));
     assert_eq!(next(&mut batcher), Some(2), "as many as the last batch had need no timer");
+}
+
+/// One whose votes travel around the world is no reason to wait for a second.
+#[test]
+fn a_batch_that_took_long_is_gathered_for_longer_but_not_without_bound() {
+    let gather_max = Limits::default().gather_max;
+    for (took, gathered) in [(TOOK, 2 * TOOK), (Duration::from_millis(300), gather_max)] {
+        let mut batcher = batcher();
+        (1..=2).for_each(|n| enqueue(&mut batcher, n));
+        assert_eq!(next(&mut batcher), Some(2));
+        batcher.decided(START.now.plus(took));
+        enqueue(&mut batcher, 3);
+        assert_eq!(next(&mut batcher), None, "the last batch had two");
+        assert_eq!(batcher.pause_timer(), Some(Some(gathered)));
+    }
+}
+
+/// What one of several undecided batches took says more of the others than of itself.
+#[test]
+fn how_long_a_batch_takes_is_seen_in_the_last_undecided_one() {
+    let mut batcher = batcher_of(Limits { pipeline: 2, ..limits() });
+    enqueue(&mut batcher, 1);
+    assert_eq!(next(&mut batcher), Some(1));
+    enqueue(&mut batcher, 2);
+    enqueue(&mut batcher, 3);
+    assert_eq!((next(&mut batcher), batcher.pause_timer().is_some()), (None, true));
+    batcher.end_pause();
+    let later = Moment { now: DECIDED, ..START };
+    assert_eq!(batcher.next(later, false).map(|batch| batch.items.len()), Some(2));
+    batcher.decided(DECIDED);
+    batcher.decided(DECIDED.plus(TOOK));
+    enqueue(&mut batcher, 4);
+    assert_eq!((next(&mut batcher), batcher.pause_timer()), (None, Some(Some(2 * TOOK))));
 }
 
 #[test]
@@ -103,7 +143,7 @@ fn what_waits_for_an_undecided_batch_is_proposed_beside_it_after_a_while() {
 fn a_pause_that_is_over_is_not_begun_again_while_there_is_no_room() {
     let mut batcher = gathering();
     batcher.end_pause();
-    assert_eq!(batcher.next(UnixMillis(1), true), None, "the window is crowded");
+    assert_eq!(batcher.next(START, true), None, "the window is crowded");
     assert_eq!(batcher.pause_timer(), None);
     assert_eq!(next(&mut batcher), Some(1));
     enqueue(&mut batcher, 5);
@@ -155,10 +195,10 @@ fn a_returned_batch_goes_back_to_the_front_in_its_order() {
     let mut batcher = batcher();
     enqueue(&mut batcher, 1);
     enqueue(&mut batcher, 2);
-    let batch = batcher.next(UnixMillis(1), false).unwrap();
+    let batch = batcher.next(START, false).unwrap();
     enqueue(&mut batcher, 3);
     batcher.take_back(batch.clone());
-    let again = batcher.next(UnixMillis(1), false).unwrap();
+    let again = batcher.next(START, false).unwrap();
     assert_eq!(again.items[..2], batch.items[..]);
 }
 
@@ -216,7 +256,7 @@ fn an_abandoned_request_is_ordered_all_the_same_and_nobody_waits_for_it() {
     place(&mut batcher, 2, 2);
     batcher.abandon(Ticket(1));
     batcher.abandon(Ticket(9));
-    assert_eq!(batcher.next(UnixMillis(5), false).unwrap().items.len(), 2);
+    assert_eq!(batcher.next(START, false).unwrap().items.len(), 2);
     let tickets = [1, 2].map(|n| batcher.remove(&put(n, "a", "v")).unwrap().ticket);
     assert_eq!(tickets, [None, Some(Ticket(2))]);
 }
@@ -259,7 +299,7 @@ fn of_two_words_for_how_old_a_request_is_the_younger_counts() {
     let asked = |since| Asked { request: Arc::new(put(1, "a", "v")), since };
     assert!(batcher.expire(&asked(Index(0))).is_none(), "it is younger than that");
     batcher.enqueue(put(1, "a", "v").salt);
-    let batch = batcher.next(UnixMillis(1), false).unwrap();
+    let batch = batcher.next(START, false).unwrap();
     assert_eq!(batch.items, [Item::Request(asked(AT))]);
     assert!(batcher.expire(&asked(AT)).is_some());
 }
@@ -269,16 +309,16 @@ fn of_two_words_for_how_old_a_request_is_the_younger_counts() {
 fn where_the_window_is_crowded_an_outcome_is_proposed_alone_and_ahead_of_the_pipeline() {
     let mut batcher = batcher();
     enqueue(&mut batcher, 1);
-    assert!(batcher.next(UnixMillis(1), true).is_none());
+    assert!(batcher.next(START, true).is_none());
     assert_eq!(next(&mut batcher), Some(1));
     enqueue(&mut batcher, 2);
     let outcome = || Outcome { slot: Slot(3), reports: Vec::new() };
     batcher.enqueue_outcome(outcome());
-    let proposed = batcher.next(UnixMillis(1), true).unwrap();
+    let proposed = batcher.next(START, true).unwrap();
     assert_eq!(proposed.items, [Item::Outcome(outcome())]);
     batcher.take_back(proposed);
-    batcher.decided();
-    let together = batcher.next(UnixMillis(1), false).unwrap();
+    batcher.decided(DECIDED);
+    let together = batcher.next(START, false).unwrap();
     assert_eq!(together.items.len(), 2, "{:?}", together.items);
     assert_eq!(together.items[0], Item::Outcome(outcome()));
 }
