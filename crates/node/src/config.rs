@@ -130,8 +130,9 @@ pub struct Ordering {
     pub batch_requests_max: usize,
     /// The most bytes of requests in one slot; one larger request goes alone.
     pub batch_bytes_max: usize,
-    /// How many slots the primary has in progress at most, but for full ones. Requests wait 20 ms
-    /// for one in progress, and, while none is, 8 ms for as many others as the last one had.
+    /// How many slots the primary has in progress at most, but for full ones. Requests wait 40 ms
+    /// for one in progress, and, while none is, for as many others as the last one had: for twice
+    /// as long as it took, 50 ms at most.
     pub pipeline: usize,
     /// The most requests that wait to be ordered; above it gateways answer 503.
     pub waiting_max: usize,
