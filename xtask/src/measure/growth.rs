@@ -159,7 +159,8 @@ fn bisect(most: u64, is_fast: impl Fn(u64) -> Result<bool, String>) -> Result<u6
 
 impl Seen {
     fn round(setting: &Setting, points: &[Point]) -> Result<Self, String> {
-        let costs = costs_of(&output(&quorate().to_string_lossy(), &["sim", "calibrate"])?)?;
+        let calibrate = ["sim", "calibrate", "--output", "json"];
+        let costs = costs_of(&output(&quorate().to_string_lossy(), &calibrate)?)?;
         let message_ns = message_ns().map_err(|error| format!("loopback: {error}"))?;
         let mut seen = Self { costs, message_ns, points: Vec::new() };
         for point in points {
@@ -194,19 +195,16 @@ impl Seen {
         self
     }
 
-    /// As `quorate sim calibrate` prints them.
+    /// As `quorate sim calibrate` prints them for people, which is what the model reads.
     fn costs_text(&self) -> String {
         self.costs.iter().map(|(name, nanos)| format!("{name} {nanos}\n")).collect()
     }
 }
 
-fn costs_of(text: &str) -> Result<BTreeMap<String, f64>, String> {
-    let row = |line: &str| {
-        let (name, nanos) = line.split_once(' ')?;
-        Some((name.to_owned(), nanos.trim().parse().ok()?))
-    };
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.map(|line| row(line).ok_or(format!("{line}: no cost"))).collect()
+fn costs_of(said: &str) -> Result<BTreeMap<String, f64>, String> {
+    let said: BTreeMap<String, BTreeMap<String, f64>> =
+        serde_json::from_str(said).map_err(|error| format!("{said}: {error}"))?;
+    said.into_values().next().ok_or_else(|| "no costs".to_owned())
 }
 
 fn committees(most: u64) -> Vec<Point> {
@@ -470,12 +468,18 @@ mod tests {
                 points: vec![(point, http_ns, measured)],
             }
         };
-        let first = seen("# of a test\nsign   20000\nhash-byte 0.5", 9_000, 30_000, 1000.0);
-        let best = first.faster(seen("sign 18000\nhash-byte  0.75", 14_000, 20_000, 1500.0));
+        let first =
+            seen(r#"{"nanoseconds":{"sign":20000,"hash-byte":0.5}}"#, 9_000, 30_000, 1000.0);
+        let best = first.faster(seen(
+            r#"{"nanoseconds":{"sign":18000,"hash-byte":0.75}}"#,
+            14_000,
+            20_000,
+            1500.0,
+        ));
         assert_eq!(best.costs_text(), "hash-byte 0.5\nsign 18000\n");
         assert_eq!((best.message_ns, best.points[0].1), (9_000, 20_000));
         assert_eq!(best.points[0].2.sample.per_second, 1500.0);
-        assert!(costs_of("sign\n").is_err());
+        assert!(costs_of("sign 20000").is_err());
     }
 
     #[test]
